@@ -1,0 +1,76 @@
+"""The `deploycompress` command: every error on one line with the exit code of its class, no traceback without --debug.
+
+Exit codes: 0 done, 1 a gate was not met, 2 usage, 3 an invalid model was produced (and removed), 4 input rejected,
+5 the environment lacks something, 70 a defect of ours, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from deploycompress import __version__
+from deploycompress.cli.console import stderr
+from deploycompress.cli.bench import bench
+from deploycompress.cli.distill import distill
+from deploycompress.cli.doctor import doctor
+from deploycompress.cli.explain import explain
+from deploycompress.cli.export import export
+from deploycompress.cli.optimize import optimize
+from deploycompress.cli.quantize import quantize
+from deploycompress.cli.run import run
+from deploycompress.cli.targets import targets
+from deploycompress.cli.train import train
+from deploycompress.errors import DeployCompressError
+
+app = typer.Typer(
+    name="deploycompress",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (train, distill, export, optimize, quantize, bench, explain, run, doctor, targets):
+    app.command()(command)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"deploycompress {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Takes a PyTorch or ONNX model; hands back the fastest, smallest ONNX file that keeps the accuracy, and proves it."""
+    del version, debug  # read from argv in main, before any parsing can fail
+
+
+def main() -> None:
+    """Console entry point."""
+    debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=arguments, prog_name="deploycompress")
+    except DeployCompressError as error:
+        if debug:
+            raise
+        stderr(f"error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        stderr("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours, told as one
+        if debug:
+            raise
+        stderr(f"internal error: {type(error).__name__}: {' '.join(str(error).split())}; please report it with the output of --debug")
+        sys.exit(70)

@@ -1,0 +1,115 @@
+"""Measured quantities with their uncertainty; a value that was not measured is absent, never zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided confidence interval in the unit of the quantity it belongs to."""
+
+    low: float
+    high: float
+    level: float = 0.95
+
+    def excludes(self, value: float) -> bool:
+        """Whether `value` lies outside the interval."""
+        return value < self.low or value > self.high
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Wall-clock time of one run, from interleaved rounds in a process of its own (milliseconds)."""
+
+    median_ms: float
+    median_interval: Interval
+    p95_ms: float
+    p95_interval: Interval
+    load_ms: float
+    first_run_ms: float
+    rounds: int
+    runs: int
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A metric on labelled samples; `drop` is baseline minus this model, paired sample by sample.
+
+    Attributes:
+        metric: Name of the metric, e.g. "top-1".
+        value: Share of 1 (0.81 for 81 %).
+        interval: Confidence interval of `value`.
+        count: Number of samples.
+        drop: `baseline value - value`, or None for the baseline itself.
+        drop_interval: Confidence interval of `drop`.
+    """
+
+    metric: str
+    value: float
+    interval: Interval
+    count: int
+    drop: float | None = None
+    drop_interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How close the outputs are to those of the baseline, without labels.
+
+    Attributes:
+        sqnr_db: `10 log10(sum ref^2 / sum (ref - out)^2)` over all outputs and samples, in decibels; inf when equal.
+        max_abs: Largest absolute difference.
+        max_rel: `max_abs` over the largest absolute value of the reference.
+        agreement: Share of samples with the same arg-max of the first output, or None where that has no meaning.
+        count: Number of samples.
+    """
+
+    sqnr_db: float
+    max_abs: float
+    max_rel: float
+    agreement: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where the nodes really ran: the effective execution providers, never the requested ones.
+
+    Attributes:
+        requested: Providers asked for, in order.
+        nodes: Nodes per effective provider.
+        time_share: Share of kernel time per effective provider (sums to 1), empty where it was not profiled.
+        threads: Intra-op threads in use.
+    """
+
+    requested: tuple[str, ...]
+    nodes: dict[str, int]
+    threads: int
+    time_share: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def effective(self) -> str:
+        """Name of the provider that ran the graph, or "A + B" where several shared it."""
+        names = [name.removesuffix("ExecutionProvider") for name, count in self.nodes.items() if count]
+        return " + ".join(names) if names else "none"
+
+
+Verdict = Literal["FASTER", "SLOWER", "NO DIFFERENCE"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Latency of a candidate against the baseline, from rounds measured side by side.
+
+    Attributes:
+        speedup: Median over rounds of `baseline / candidate`; above 1 the candidate is faster.
+        interval: Bootstrap interval of `speedup`.
+        verdict: FASTER or SLOWER only where the interval leaves 1 out.
+    """
+
+    speedup: float
+    interval: Interval
+    verdict: Verdict

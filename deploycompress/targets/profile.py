@@ -1,0 +1,79 @@
+"""target profile (TOML) -> typed, frozen rules that everything which decides reads.
+
+A figure in a profile is a pair of a value and the source it was read or measured from.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Int8Dtype = Literal["uint8", "int8"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class QuantRules(_Frozen):
+    """How the 8-bit kernels of a target want the graph written.
+
+    Attributes:
+        int8: Whether the provider has 8-bit kernels at all.
+        why: One sentence with the reason, shown when int8 is refused or changed.
+        activation: Element type of quantized activations.
+        activation_symmetric: Zero point 0 (int8) or the middle (uint8) instead of a fitted one.
+        weight: Element type of quantized weights, always symmetric.
+        per_channel: One weight scale per output channel.
+        reduce_range: 7-bit weights, for kernels whose 16-bit pair sums would saturate.
+        quantize_outputs: Whether Conv and elementwise outputs are quantized (int8 chains) or stay float.
+        int8_ops: Operators with an 8-bit kernel worth using there; every other operator stays float.
+        dynamic: Whether the provider has dynamic-quantization MatMul kernels.
+    """
+
+    int8: bool
+    why: str
+    activation: Int8Dtype = "uint8"
+    activation_symmetric: bool = False
+    weight: Int8Dtype = "int8"
+    per_channel: bool = True
+    reduce_range: bool = False
+    quantize_outputs: bool = True
+    int8_ops: tuple[str, ...] = ()
+    dynamic: bool = False
+
+
+class Budget(_Frozen):
+    """Limits a deployment must meet; absent means no limit."""
+
+    size_bytes: int | None = Field(default=None, gt=0)
+    p95_ms: float | None = Field(default=None, gt=0)
+    memory_bytes: int | None = Field(default=None, gt=0)
+
+
+class Roofline(_Frozen):
+    """Peak rates of one core of the device, and where the figures come from."""
+
+    fp32_gflops: float | None = Field(default=None, gt=0)
+    int8_gops: float | None = Field(default=None, gt=0)
+    memory_gb_s: float | None = Field(default=None, gt=0)
+    source: str
+
+
+class Target(_Frozen):
+    """One kind of device."""
+
+    name: str
+    kind: Literal["server", "mobile", "edge"]
+    summary: str
+    isa: str
+    cpu_flags: tuple[str, ...] = ()
+    providers: tuple[str, ...]
+    threads: int = Field(default=1, ge=0)
+    max_opset: int = Field(ge=7)
+    max_ir_version: int = Field(ge=3)
+    opset_source: str
+    quant: QuantRules
+    budget: Budget = Budget()
+    roofline: Roofline
