@@ -29,6 +29,7 @@ class QuantRules(_Frozen):
         reduce_range: 7-bit weights, for kernels whose 16-bit pair sums would saturate.
         quantize_outputs: Whether Conv and elementwise outputs are quantized (int8 chains) or stay float.
         int8_ops: Operators with an 8-bit kernel worth using there; every other operator stays float.
+        quantize_bias: Whether biases are stored as int32 behind a DequantizeLinear or stay float.
         dynamic: Whether the provider has dynamic-quantization MatMul kernels.
     """
 
@@ -41,6 +42,7 @@ class QuantRules(_Frozen):
     reduce_range: bool = False
     quantize_outputs: bool = True
     int8_ops: tuple[str, ...] = ()
+    quantize_bias: bool = True
     dynamic: bool = False
 
 
