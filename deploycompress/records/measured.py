@@ -107,9 +107,11 @@ class Comparison:
     Attributes:
         speedup: Median over rounds of `baseline / candidate`; above 1 the candidate is faster.
         interval: Bootstrap interval of `speedup`.
-        verdict: FASTER or SLOWER only where the interval leaves 1 out.
+        verdict: FASTER or SLOWER only where the interval leaves 1 out and the effect is large enough to mean something.
+        rounds: Number of paired rounds behind it.
     """
 
     speedup: float
     interval: Interval
     verdict: Verdict
+    rounds: int | None = None

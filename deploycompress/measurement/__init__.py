@@ -1,0 +1,1 @@
+"""Latency, accuracy, fidelity, size and environment, each with its uncertainty; needs onnxruntime and numpy alone."""
