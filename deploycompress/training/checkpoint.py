@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import pickle
+import pickletools
 import re
 import warnings
 from collections.abc import Iterable, Mapping
@@ -134,12 +135,13 @@ def _unpickle(path: Path, trust: bool) -> Any:  # noqa: ANN401 - a pickle holds 
             return torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL\s+([\w.]+)", str(error))
-        if found is None:
+        called = found.group(1) if found else _first_global(path)
+        if called is None:
             raise CheckpointRejectedError(
                 "it is truncated, damaged, or not a checkpoint", where=str(path), remedy="copy it again"
             ) from error
         raise CheckpointRejectedError(
-            f"reading it would execute {found.group(1)}",
+            f"reading it would execute {called}",
             where=str(path),
             remedy="save the state dict as safetensors, or pass --trust-checkpoint if you made the file",
         ) from error
@@ -148,6 +150,23 @@ def _unpickle(path: Path, trust: bool) -> Any:  # noqa: ANN401 - a pickle holds 
             f"torch cannot read it: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
             where=str(path),
         ) from error
+
+
+def _first_global(path: Path) -> str | None:
+    """The first function or class a plain pickle names, read without executing it; None where it is no pickle."""
+    words: list[str] = []
+    try:
+        with path.open("rb") as file:
+            for opcode, argument, _ in pickletools.genops(file):
+                if opcode.name == "GLOBAL":
+                    return str(argument).replace(" ", ".")
+                if opcode.name == "STACK_GLOBAL":
+                    return ".".join(words[-2:])
+                if isinstance(argument, str):
+                    words.append(argument)
+    except (ValueError, EOFError, UnicodeDecodeError):
+        return None
+    return None
 
 
 def _without_prefix(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
