@@ -2,9 +2,11 @@
 
 A unit is one row of `samples`: a round of runs, a sample of a data set. Neighbouring rounds share the state of the
 machine, so whole blocks of consecutive rounds are drawn (circular block bootstrap; a block of 1 is the ordinary one).
+Rounds of one process share its memory layout, so processes are drawn first, then rounds within each (`groups`).
 
 Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13 (percentile interval); Politis and
-Romano, "A circular block-resampling procedure for stationary data", 1992.
+Romano, "A circular block-resampling procedure for stationary data", 1992; Davison and Hinkley, "Bootstrap Methods and
+their Application", 1997, section 3.8 (hierarchical data).
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ def interval(
     level: float = 0.95,
     resamples: int = 2000,
     block: int = 1,
+    groups: int = 1,
     seed: int = 0,
 ) -> Interval:
     """Interval of `statistic` over units drawn with replacement.
@@ -40,36 +43,28 @@ def interval(
         level: Confidence level between 0 and 1.
         resamples: Number of draws.
         block: Consecutive units drawn together.
+        groups: Number of equal groups that the units come in, one after the other; groups are drawn first.
         seed: Of the random generator; the same seed gives the same interval.
 
     Raises:
-        ValueError: There are no samples.
+        ValueError: There are no samples, or they do not divide into `groups`.
     """
     units = np.asarray(samples, dtype=np.float64)
     if units.size == 0:
         raise ValueError("a bootstrap needs at least one sample")
+    if len(units) % groups:
+        raise ValueError(f"{len(units)} samples do not divide into {groups} equal groups")
     rng = np.random.default_rng(seed)
     per_chunk = max(1, _CHUNK // units.size)
     draws = [
-        statistic(units[_rows(len(units), min(per_chunk, resamples - done), block, rng)].reshape(-1, units.size))
+        statistic(
+            units[_rows(len(units), groups, min(per_chunk, resamples - done), block, rng)].reshape(-1, units.size)
+        )
         for done in range(0, resamples, per_chunk)
     ]
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(np.concatenate(draws), [tail, 100 - tail])
     return Interval(float(low), float(high), level)
-
-
-def median(samples: Floats, *, level: float = 0.95, resamples: int = 2000, block: int = 1, seed: int = 0) -> Interval:
-    """Interval of the median."""
-    return interval(samples, _median, level=level, resamples=resamples, block=block, seed=seed)
-
-
-def quantile(
-    samples: Floats, q: float, *, level: float = 0.95, resamples: int = 2000, block: int = 1, seed: int = 0
-) -> Interval:
-    """Interval of the `q` quantile, 0.95 for p95."""
-    statistic = partial(np.quantile, q=q, axis=1)
-    return interval(samples, statistic, level=level, resamples=resamples, block=block, seed=seed)
 
 
 def mean_difference(
@@ -78,7 +73,7 @@ def mean_difference(
     """Interval of `mean(first - second)`, the two being paired unit by unit.
 
     Raises:
-        ValueError: The lengths differ.
+        ValueError: The lengths differ, or there are no samples.
     """
     if len(first) != len(second):
         raise ValueError(f"paired samples differ in number: {len(first)} and {len(second)}")
@@ -86,16 +81,25 @@ def mean_difference(
     return interval(difference, _mean, level=level, resamples=resamples, seed=seed)
 
 
-def _median(draws: Floats) -> Floats:
+def median(draws: Floats) -> Floats:
+    """The statistic "median"."""
     return np.asarray(np.median(draws, axis=1))
+
+
+def quantile(q: float) -> Statistic:
+    """The statistic "q quantile", 0.95 for p95."""
+    return partial(np.quantile, q=q, axis=1)
 
 
 def _mean(draws: Floats) -> Floats:
     return np.asarray(draws.mean(axis=1))
 
 
-def _rows(units: int, draws: int, block: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """[draws, units] unit numbers: circular blocks of consecutive units, cut to the number of units."""
-    width = max(1, min(block, units))
-    starts = rng.integers(0, units, size=(draws, -(-units // width), 1))
-    return np.asarray((starts + np.arange(width)).reshape(draws, -1)[:, :units] % units, dtype=np.intp)
+def _rows(units: int, groups: int, draws: int, block: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """[draws, units] unit numbers: groups with replacement, then circular blocks of consecutive units in each."""
+    size = units // groups
+    width = max(1, min(block, size))
+    chosen = rng.integers(0, groups, size=(draws, groups, 1))
+    starts = rng.integers(0, size, size=(draws, groups, -(-size // width), 1))
+    within = (starts + np.arange(width)).reshape(draws, groups, -1)[:, :, :size] % size
+    return np.asarray((chosen * size + within).reshape(draws, units), dtype=np.intp)

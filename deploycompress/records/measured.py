@@ -21,7 +21,26 @@ class Interval:
 
 @dataclass(frozen=True)
 class Latency:
-    """Wall-clock time of one run, from interleaved rounds in a process of its own (milliseconds)."""
+    """Wall-clock time of one run, from interleaved rounds in processes of its own (milliseconds).
+
+    Attributes:
+        median_ms: Median over all runs.
+        median_interval: Confidence interval of the median.
+        p95_ms: 95th percentile over all runs.
+        p95_interval: Confidence interval of the 95th percentile.
+        load_ms: Time to create the session (median over the processes); not part of the runs.
+        first_run_ms: Time of the first run after loading (median over the processes); not part of the runs.
+        rounds: Number of interleaved rounds.
+        runs: Number of timed runs.
+        batch_size: Samples per run.
+        launches: Number of fresh processes the rounds are spread over.
+        min_ms: Fastest run.
+        max_ms: Slowest run.
+        p90_ms: 90th percentile.
+        p99_ms: 99th percentile.
+        drift: Relative change from the first to the last round (0.1 for 10 % slower), or None where too few rounds ran.
+        stable: False where the times drifted; such a row says UNSTABLE.
+    """
 
     median_ms: float
     median_interval: Interval
@@ -32,6 +51,13 @@ class Latency:
     rounds: int
     runs: int
     batch_size: int
+    launches: int = 1
+    min_ms: float | None = None
+    max_ms: float | None = None
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    drift: float | None = None
+    stable: bool = True
 
 
 @dataclass(frozen=True)
@@ -45,6 +71,9 @@ class Accuracy:
         count: Number of samples.
         drop: `baseline value - value`, or None for the baseline itself.
         drop_interval: Confidence interval of `drop`.
+        lost: Samples that the baseline gets right and this model wrong.
+        gained: Samples that the baseline gets wrong and this model right.
+        p_value: Exact McNemar test that losing and gaining are equally likely.
     """
 
     metric: str
@@ -53,6 +82,9 @@ class Accuracy:
     count: int
     drop: float | None = None
     drop_interval: Interval | None = None
+    lost: int | None = None
+    gained: int | None = None
+    p_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +97,7 @@ class Fidelity:
         max_rel: `max_abs` over the largest absolute value of the reference.
         agreement: Share of samples with the same arg-max of the first output, or None where that has no meaning.
         count: Number of samples.
+        cosine: Cosine between all reference and all candidate outputs, or None where one of them is all zero.
     """
 
     sqnr_db: float
@@ -72,6 +105,20 @@ class Fidelity:
     max_rel: float
     agreement: float | None
     count: int
+    cosine: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What a model weighs on disk and on the wire.
+
+    Attributes:
+        size_bytes: The file and its external data.
+        download_bytes: The same after zlib, or None where it was not compressed.
+    """
+
+    size_bytes: int
+    download_bytes: int | None
 
 
 @dataclass(frozen=True)

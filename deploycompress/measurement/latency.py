@@ -1,0 +1,242 @@
+"""several model files -> latency of each with intervals, and a verdict against the first.
+
+Each model runs in a fresh process, `launches` times over, because a process keeps the memory layout it drew. Within a
+launch every round visits all models forwards and backwards (A B C C B A), starting one further each time, so that a
+drift of the machine and the place in the order hit all alike. Rounds end after at least `rounds` rounds and at least
+`seconds` seconds per model.
+
+Source: Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013 (launches and iterations);
+Mytkowicz et al., "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS 2009 (layout bias).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+
+import numpy as np
+
+from deploycompress.measurement import bootstrap
+from deploycompress.measurement.compare import block_length, judge
+from deploycompress.measurement.drift import contention, drift
+from deploycompress.measurement.process import Block, Finished, Opened, Worker
+from deploycompress.measurement.timing import runs_per_block
+from deploycompress.measurement.usage import stolen_ticks
+from deploycompress.records.measured import Comparison, Latency, Placement
+from deploycompress.records.progress import Track, silent
+from deploycompress.runtime.session import Feed, SessionConfig
+
+_WARM_UP_MS = 1000.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model to time.
+
+    Attributes:
+        path: The ONNX file.
+        config: How to open it.
+        feeds: Inputs, cycled through round by round; as many for every candidate.
+        batch_size: Samples per feed, for the record.
+    """
+
+    path: Path
+    config: SessionConfig
+    feeds: tuple[Feed, ...]
+    batch_size: int = 1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of one candidate after the last round.
+
+    Attributes:
+        latency: Its run times.
+        comparison: Against the first candidate; None for the first itself.
+        placement: Where its nodes ran.
+        peak_memory_bytes: Peak of its process, interpreter and runtime included; None where the OS does not tell.
+        model_memory_bytes: Growth of that peak since before the model was opened.
+        notes: What a reader should know about the conditions.
+    """
+
+    latency: Latency
+    comparison: Comparison | None
+    placement: Placement
+    peak_memory_bytes: int | None
+    model_memory_bytes: int | None
+    notes: tuple[str, ...]
+
+
+class Sampler(Protocol):
+    """Opens one model and times it on command; `process.Worker` is the one that measures."""
+
+    def open(self) -> Opened:
+        """Opens the model and runs it once."""
+        ...
+
+    def warm_up(self, feed: int, budget_ms: float) -> int:
+        """Runs a feed until its time is stable; median time in nanoseconds."""
+        ...
+
+    def block(self, feed: int, runs: int) -> Block:
+        """Times runs of a feed in a row."""
+        ...
+
+    def finish(self) -> Finished:
+        """Peak memory and placement."""
+        ...
+
+
+Start = Callable[[Candidate], AbstractContextManager[Sampler]]
+
+
+@dataclass
+class _Record:
+    opened: list[Opened]
+    rounds: list[list[float]]
+    switches: int | None
+    finished: Finished | None = None
+
+
+def measure(
+    candidates: Sequence[Candidate],
+    *,
+    rounds: int = 30,
+    seconds: float = 3.0,
+    launches: int = 5,
+    pin: Sequence[int] = (),
+    seed: int = 0,
+    start: Start | None = None,
+    track: Track = silent,
+) -> tuple[Measured, ...]:
+    """Times all candidates side by side; the first is the baseline of the others.
+
+    Args:
+        candidates: What to time.
+        rounds: At least so many rounds over all launches.
+        seconds: At least so many seconds per candidate over all launches.
+        launches: Fresh processes per candidate, one after the other.
+        pin: CPUs to confine each process to.
+        seed: Of the bootstrap.
+        start: Starts the sampler of a candidate; the default is a worker process.
+        track: Shows progress.
+
+    Raises:
+        ModelRejectedError: A model does not load or run, or crashes its process.
+        EnvironmentLacksError: A provider is not installed, or memory ran out.
+        ValueError: The candidates differ in their number of feeds, or there are none.
+    """
+    feeds = {len(candidate.feeds) for candidate in candidates}
+    if len(feeds) != 1 or 0 in feeds:
+        raise ValueError(f"every candidate needs the same number of feeds, at least one; got {sorted(feeds)}")
+    start = start or (lambda c: Worker(c.path, c.config, c.feeds, pin=pin))
+    records = [_Record([], [], 0) for _ in candidates]
+    before = stolen_ticks()
+    for launch in track(range(launches), "measuring latency", launches):
+        with ExitStack() as stack:
+            samplers = [stack.enter_context(start(candidate)) for candidate in candidates]
+            least = math.ceil(rounds / launches)
+            # Later launches repeat the number of rounds of the first, so that all weigh the same.
+            fixed = len(records[0].rounds) // launch if launch else None
+            budget_s = seconds * len(candidates) / launches
+            _one_launch(samplers, records, candidates, least, budget_s, fixed)
+            for record, sampler in zip(records, samplers, strict=True):
+                record.finished = sampler.finish()
+    after = stolen_ticks()
+    stolen = None if before is None or after is None else (after[0] - before[0], after[1] - before[1])
+    return tuple(
+        _summary(record, records[0], candidate.batch_size, launches, stolen, seed, is_baseline=index == 0)
+        for index, (record, candidate) in enumerate(zip(records, candidates, strict=True))
+    )
+
+
+def _one_launch(
+    samplers: Sequence[Sampler],
+    records: Sequence[_Record],
+    candidates: Sequence[Candidate],
+    least: int,
+    budget_s: float,
+    fixed: int | None,
+) -> None:
+    """Opens, warms up, and runs the rounds of one launch."""
+    feeds = len(candidates[0].feeds)
+    for record, sampler in zip(records, samplers, strict=True):
+        record.opened.append(sampler.open())
+    run_ns = [max(sampler.warm_up(feed, _WARM_UP_MS / feeds) for feed in range(feeds)) for sampler in samplers]
+    runs = [runs_per_block(time) for time in run_ns]
+    stop, done = monotonic() + budget_s, 0
+    while done < fixed if fixed is not None else (done < least or monotonic() < stop):
+        times: list[list[float]] = [[] for _ in samplers]
+        for index in _order(len(samplers), done):
+            block = samplers[index].block(done % feeds, runs[index])
+            times[index] += block.times_ms
+            seen = records[index].switches
+            switched = block.involuntary_switches
+            records[index].switches = None if seen is None or switched is None else seen + switched
+        for record, round_times in zip(records, times, strict=True):
+            record.rounds.append(round_times)
+        done += 1
+
+
+def _order(count: int, number: int) -> Iterator[int]:
+    """Order of the candidates in round `number`: rotated, then the same backwards."""
+    forwards = [(index + number) % count for index in range(count)]
+    yield from forwards
+    yield from reversed(forwards)
+
+
+def _summary(
+    record: _Record,
+    baseline: _Record,
+    batch_size: int,
+    launches: int,
+    stolen: tuple[int, int] | None,
+    seed: int,
+    *,
+    is_baseline: bool,
+) -> Measured:
+    width = min(len(times) for times in record.rounds)
+    table = np.array([times[:width] for times in record.rounds])
+    runs = np.concatenate([np.asarray(times) for times in record.rounds])
+    medians = np.array([np.median(times) for times in record.rounds])
+    block = block_length(len(table) // launches)
+    bounds = [
+        bootstrap.interval(table, statistic, resamples=1000, block=block, groups=launches, seed=seed)
+        for statistic in (bootstrap.median, bootstrap.quantile(0.95))
+    ]
+    median, p90, p95, p99 = (float(value) for value in np.quantile(runs, [0.5, 0.9, 0.95, 0.99]))
+    moved = [found for part in np.split(medians, launches) if (found := drift(part)) is not None]
+    worst = max(moved, key=lambda found: abs(found.change), default=None)
+    unstable = any(found.unstable for found in moved)
+    notes = contention(stolen, record.switches, float(runs.sum()) / 1e3)
+    if unstable and worst is not None:
+        notes = (f"UNSTABLE: the times drifted by {100 * worst.change:+.0f} % during the measurement", *notes)
+    latency = Latency(
+        median_ms=median,
+        median_interval=bounds[0],
+        p95_ms=p95,
+        p95_interval=bounds[1],
+        load_ms=float(np.median([opened.load_ms for opened in record.opened])),
+        first_run_ms=float(np.median([opened.first_run_ms for opened in record.opened])),
+        rounds=len(record.rounds),
+        runs=len(runs),
+        batch_size=batch_size,
+        launches=launches,
+        min_ms=float(runs.min()),
+        max_ms=float(runs.max()),
+        p90_ms=p90,
+        p99_ms=p99,
+        drift=None if worst is None else worst.change,
+        stable=not unstable,
+    )
+    base = np.array([np.median(times) for times in baseline.rounds])
+    comparison = None if is_baseline else judge(base, medians, launches=launches, seed=seed)
+    assert record.finished is not None
+    peak, empty = record.finished.peak_bytes, record.opened[-1].empty_bytes
+    grown = None if peak is None or empty is None else peak - empty
+    return Measured(latency, comparison, record.finished.placement, peak, grown, notes)
