@@ -1,0 +1,23 @@
+"""ONNX file <-> onnx_ir.Model: hostile files refused, weights left on disk, saves atomic.
+
+`load`, `save`, `serialize`, `signature`, `fingerprint` and a few questions about a model; everything else is detail.
+"""
+
+from deploycompress.model.fingerprints import fingerprint, same_file
+from deploycompress.model.loading import load, weights_dir
+from deploycompress.model.saving import save
+from deploycompress.model.serializing import serialize
+from deploycompress.model.signatures import signature
+from deploycompress.model.tensors import dtype_name, weight_bytes
+
+__all__ = [
+    "dtype_name",
+    "fingerprint",
+    "load",
+    "same_file",
+    "save",
+    "serialize",
+    "signature",
+    "weight_bytes",
+    "weights_dir",
+]
