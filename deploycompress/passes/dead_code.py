@@ -1,0 +1,44 @@
+"""node or initializer that no output depends on ==> nothing.
+
+Graph inputs stay even where nothing reads them: the signature is a promise to the caller.
+Source: ONNX IR specification, "Graphs"; the node sweep is that of onnx-ir (unused optional outputs included).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from deploycompress.passes import graph as g
+from deploycompress.passes.base import Findings, PassResult
+
+
+@dataclass(frozen=True)
+class RemoveDeadCode:
+    """Removes nodes and initializers without a path to an output, in control-flow bodies too."""
+
+    exact: ClassVar[bool] = True
+
+    def __call__(self, model: ir.Model) -> PassResult:
+        """Rewrites a copy of `model`."""
+        found = Findings()
+        after = model.clone()
+        defined = {value: (value.name, _kind(value)) for value in g.values(after) if value.name}
+        RemoveUnusedNodesPass()(after)
+        for graph in after.graphs():
+            for name, value in tuple(graph.initializers.items()):
+                if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
+                    del graph.initializers[name]
+        left = set(g.values(after))
+        for value, (name, kind) in defined.items():
+            if value not in left and name:
+                found.changed(name, f"{kind} removed: nothing depends on it")
+        return found.result(model, after)
+
+
+def _kind(value: ir.Value) -> str:
+    producer = value.producer()
+    return "initializer" if producer is None else f"output of {producer.op_type}"

@@ -1,0 +1,39 @@
+"""The passes, in order, as plain tuples. To add a pass: one file, one test file, one line here."""
+
+from __future__ import annotations
+
+from deploycompress.passes.base import Pass
+from deploycompress.passes.common_subexpressions import ShareSubexpressions
+from deploycompress.passes.dead_code import RemoveDeadCode
+from deploycompress.passes.eliminate_noops import EliminateNoOps
+from deploycompress.passes.fold_affine import FoldAffine
+from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
+from deploycompress.passes.fold_constants import FoldConstants
+from deploycompress.passes.fold_pad import FoldPad
+from deploycompress.passes.freeze_initializers import FreezeInitializers
+from deploycompress.passes.global_average_pool import ReduceMeanToGlobalAveragePool
+from deploycompress.passes.inline_functions import InlineFunctions
+from deploycompress.passes.lift_constants import LiftConstants
+from deploycompress.passes.matmul_to_gemm import MatMulToGemm
+from deploycompress.passes.share_initializers import ShareInitializers
+from deploycompress.passes.strip_unused import StripUnused
+from deploycompress.passes.unique_names import UniqueNames
+from deploycompress.targets import Target
+
+# Makes every constant visible and every name unique; the passes below assume no less.
+PREPARE: tuple[Pass, ...] = (UniqueNames(), InlineFunctions(), FreezeInitializers(), LiftConstants())
+GENERAL: tuple[Pass, ...] = (FoldConstants(), EliminateNoOps(), MatMulToGemm())
+CONVOLUTIONAL: tuple[Pass, ...] = (FoldBatchNormalization(), FoldAffine(), FoldPad())
+# Last: sharing a weight keeps the folding passes away from it.
+TIDY: tuple[Pass, ...] = (ShareInitializers(), ShareSubexpressions(), RemoveDeadCode(), StripUnused())
+# Worth nothing to a float model; an int8 chain needs it. Run by `quantize`, not by `optimize`.
+BEFORE_INT8: tuple[Pass, ...] = (ReduceMeanToGlobalAveragePool(),)
+
+EVERY_PASS: tuple[Pass, ...] = PREPARE + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
+
+
+def for_target(target: Target) -> tuple[Pass, ...]:
+    """The exact float rewrites for `target`, in order."""
+    if target.max_ir_version < 4:
+        return GENERAL + CONVOLUTIONAL + TIDY  # initializers must stay graph inputs
+    return PREPARE + GENERAL + CONVOLUTIONAL + TIDY

@@ -1,0 +1,111 @@
+"""model -> what is certain about every value: element type and shape, inferred afresh from the graph inputs.
+
+Shapes written in the file for intermediate values are ignored: exporters leave stale ones, and ONNX Runtime only warns
+about them. Those of graph inputs are kept: the runtime refuses a feed that breaks a fixed dimension. A symbol proves
+nothing (two axes of one symbol may differ at run time), so only integers count as known.
+
+Source: ONNX IR specification, "Static tensor shapes"; inference by `onnx.shape_inference` with data propagation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+
+from deploycompress.passes import graph as g
+
+_LARGEST_VALUE_READ_BYTES = 1024
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Inferred facts about the values of the model they were inferred from.
+
+    Attributes:
+        dims: One int or None per axis; values of unknown rank are absent.
+        dtypes: Element type of dense tensors.
+        opset: Version of the standard operator set.
+        problem: Why inference failed (nothing but the graph inputs is known then), or "".
+    """
+
+    dims: dict[ir.Value, tuple[int | None, ...]]
+    dtypes: dict[ir.Value, ir.DataType]
+    opset: int = 0
+    problem: str = ""
+
+    def of(self, value: ir.Value | None) -> tuple[int | None, ...] | None:
+        """One int or None per axis; None where the rank is unknown."""
+        if value is None:
+            return None
+        tensor = g.constant(value)
+        return tuple(tensor.shape.numpy()) if tensor is not None else self.dims.get(value)
+
+    def static(self, value: ir.Value | None) -> tuple[int, ...] | None:
+        """The shape where every axis is known."""
+        dims = self.of(value)
+        if dims is None:
+            return None
+        known = tuple(d for d in dims if d is not None)
+        return known if len(known) == len(dims) else None
+
+    def rank(self, value: ir.Value | None) -> int | None:
+        """The number of axes where it is known."""
+        dims = self.of(value)
+        return None if dims is None else len(dims)
+
+    def dtype(self, value: ir.Value | None) -> ir.DataType | None:
+        """The element type where it is known."""
+        if value is None:
+            return None
+        tensor = g.constant(value)
+        return tensor.dtype if tensor is not None else self.dtypes.get(value)
+
+
+def infer(model: ir.Model) -> Shapes:
+    """Runs shape inference on a copy without the weights, and returns what it proves about the values of `model`."""
+    copy = model.clone()
+    for graph in copy.graphs():
+        for value in (*(() if graph is copy.graph else graph.inputs), *(o for n in graph for o in n.outputs)):
+            value.shape = None
+    _drop_weights(copy.graph)
+    proto, problem = ir.to_proto(copy), ""
+    try:
+        proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        problem = " ".join(str(error).split())
+    shapes = Shapes({}, {}, g.opset(model), problem)
+    _read(model.graph, proto.graph, shapes)
+    return shapes
+
+
+def _drop_weights(graph: ir.Graph) -> None:
+    """Turns large initializers into inputs of the same type: inference needs values of shapes and axes only."""
+    for value in tuple(graph.initializers.values()):
+        tensor = value.const_value
+        if tensor is not None and value.name is not None and tensor.nbytes > _LARGEST_VALUE_READ_BYTES:
+            value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
+            del graph.initializers[value.name]
+            if not value.is_graph_input():
+                graph.inputs.append(value)
+
+
+def _read(graph: ir.Graph, proto: onnx.GraphProto, shapes: Shapes) -> None:
+    """Reads types by name, graph by graph: a body may use a name of another body."""
+    types = {info.name: info.type.tensor_type for info in (*proto.value_info, *proto.input, *proto.output)}
+    for value in (*graph.inputs, *(o for n in graph for o in n.outputs)):
+        found = types.get(value.name or "")
+        if found is None or not found.elem_type:
+            continue
+        shapes.dtypes[value] = ir.DataType(found.elem_type)
+        if found.HasField("shape"):
+            shapes.dims[value] = tuple(d.dim_value if d.HasField("dim_value") else None for d in found.shape.dim)
+    for node, twin in zip(graph, proto.node, strict=True):
+        for attribute in twin.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                _read(node.attributes[attribute.name].as_graph(), attribute.g, shapes)
+            elif attribute.type == onnx.AttributeProto.GRAPHS:
+                bodies = node.attributes[attribute.name].as_graphs()
+                for body, inner in zip(bodies, attribute.graphs, strict=True):
+                    _read(body, inner, shapes)
