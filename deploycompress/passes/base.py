@@ -2,7 +2,7 @@
 
 A pass is a frozen dataclass: its fields are its parameters, its `repr` reproduces it, calling it rewrites a copy. The
 input model is never touched, and where nothing changed the result *is* the input. Weights are shared with the input,
-never copied.
+never copied. Models are those of `model.load`: IR version 4 or newer, so that an initializer need not be an input.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class FoldAffine:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
-        if model.ir_version < g.INITIALIZERS_ARE_CONSTANT or g.opset(model) < 7:
+        if g.opset(model) < 7:
             return found.result(model, model)  # before opset 7 broadcasting followed an attribute
         after = model.clone()
         for node in g.nodes(after):

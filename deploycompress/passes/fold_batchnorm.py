@@ -28,8 +28,6 @@ class FoldBatchNormalization:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
-        if model.ir_version < g.INITIALIZERS_ARE_CONSTANT:
-            return found.result(model, model)
         after = model.clone()
         for node in g.nodes(after):
             if not g.is_op(node, "BatchNormalization"):
@@ -52,16 +50,18 @@ def _fold(model: ir.Model, node: ir.Node) -> str | None:
     linear = Linear.before(node, node.inputs[0])
     if isinstance(linear, str):
         return linear
-    gamma, beta, mean, variance = (g.array(g.input_at(node, index)) for index in range(1, 5))
-    for role, index, data in (("scale", 1, gamma), ("bias", 2, beta), ("mean", 3, mean), ("variance", 4, variance)):
+    parameters = []
+    for index, role in enumerate(("scale", "bias", "mean", "variance"), start=1):
+        data = g.array(g.input_at(node, index))
         if data is None:
             return g.why_not_constant(role, g.input_at(node, index))
         if data.shape != (linear.channels,):
             return f"{role} has shape {data.shape}, not one value for each of {linear.channels} channels"
-    assert gamma is not None and beta is not None and mean is not None and variance is not None
+        parameters.append(data.astype(np.float64))
+    gamma, beta, mean, variance = parameters
     epsilon = g.float_attribute(node, "epsilon", 1e-5)
-    scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + epsilon)
-    shift = beta.astype(np.float64) - mean.astype(np.float64) * scale
+    scale = gamma / np.sqrt(variance + epsilon)
+    shift = beta - mean * scale
     return rescale(model, linear, scale, shift) or g.bypass(node, linear.node.outputs[0])
 
 

@@ -38,8 +38,6 @@ class FoldConstants:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
-        if model.ir_version < g.INITIALIZERS_ARE_CONSTANT:
-            return found.result(model, model)
         after = model.clone()
         evaluator = Evaluator(after)
         while True:
@@ -133,9 +131,8 @@ def _freed(node: ir.Node, folded: set[ir.Node]) -> set[ir.Value]:
             if producer is not None and producer in folded and producer not in seen:
                 seen.add(producer)
                 todo.append(producer)
-            elif value.is_initializer() and not value.is_graph_output():
-                if all(use.node in folded for use in value.uses()):
-                    roots.add(value)
+            elif value.is_initializer() and not value.is_graph_output() and all(u.node in folded for u in value.uses()):
+                roots.add(value)
     return roots
 
 
@@ -152,7 +149,10 @@ def _replace(graph: ir.Graph, node: ir.Node, values: dict[ir.Value, np.ndarray],
         if output.uses():
             tensor = ir.tensor(values[output], name=output.name)
             initializer = ir.Value(
-                name=output.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor
+                name=output.name,
+                type=ir.TensorType(tensor.dtype),
+                shape=ir.Shape(values[output].shape),
+                const_value=tensor,
             )
             output.replace_all_uses_with(initializer)
             output.name = None

@@ -1,7 +1,7 @@
 """The few graph questions and edits that every pass shares: constants, uses, attributes, bypass, new initializers.
 
 onnx-ir keeps def-use chains across control-flow bodies: a value captured by a subgraph lists that use in `uses()`.
-Source: ONNX IR specification, sections "Graphs", "Nodes" and "Value names" (names are unique in a graph and its subgraphs).
+Source: ONNX IR specification, sections "Graphs", "Nodes" and "Value names" (unique in a graph and its subgraphs).
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ STANDARD_DOMAINS = ("", "ai.onnx")
 NON_DETERMINISTIC = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
-# An initializer outside the graph inputs is legal from this IR version on (ONNX IR specification, version history).
-INITIALIZERS_ARE_CONSTANT = 4
 
 
 def nodes(model: ir.Model) -> list[ir.Node]:
@@ -166,7 +164,7 @@ def add_initializer(model: ir.Model, graph: ir.Graph, name: str, data: np.ndarra
 
 
 def set_weight(model: ir.Model, node: ir.Node, index: int, name: str, data: np.ndarray) -> None:
-    """Gives `node` the constant `data` as input `index`: in place where it alone reads it, else as a new initializer."""
+    """Gives `node` the constant `data` as input `index`: in place where nothing else reads it, else as a new one."""
     old = input_at(node, index)
     if index >= len(node.inputs):
         node.resize_inputs(index + 1)

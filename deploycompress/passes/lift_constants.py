@@ -25,8 +25,6 @@ class LiftConstants:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
-        if model.ir_version < g.INITIALIZERS_ARE_CONSTANT:
-            return found.result(model, model)
         after = model.clone()
         for node in g.nodes(after):
             if not g.is_op(node, "Constant") or node.graph is None:
@@ -46,7 +44,7 @@ class LiftConstants:
 def _lift(graph: ir.Graph, node: ir.Node, tensor: ir.TensorProtocol) -> None:
     output = node.outputs[0]
     initializer = ir.Value(
-        name=output.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape), const_value=tensor
+        name=output.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy()), const_value=tensor
     )
     output.replace_all_uses_with(initializer)
     graph.remove(node, safe=True)

@@ -86,21 +86,26 @@ def rescale(model: ir.Model, linear: Linear, scale: np.ndarray, shift: np.ndarra
 
 
 def _channels(node: ir.Node, weight: np.ndarray) -> int:
+    shape: tuple[int, ...] = weight.shape
     if node.op_type == "ConvTranspose":
-        return weight.shape[1] * g.int_attribute(node, "group", 1)
+        return shape[1] * g.int_attribute(node, "group", 1)
     if node.op_type == "Gemm":
-        return weight.shape[0 if g.int_attribute(node, "transB", 0) else 1]
-    return weight.shape[0]
+        return shape[0 if g.int_attribute(node, "transB", 0) else 1]
+    return shape[0]
 
 
 def _scaled(node: ir.Node, weight: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """The weight with every output channel multiplied, in float64."""
-    wide = weight.astype(np.float64)
-    if node.op_type == "Conv":
-        return wide * scale.reshape(-1, *[1] * (weight.ndim - 1))
-    if node.op_type == "Gemm":
-        return wide * (scale[:, None] if g.int_attribute(node, "transB", 0) else scale[None, :])
     group = g.int_attribute(node, "group", 1)
-    by_group = wide.reshape(group, weight.shape[0] // group, *weight.shape[1:])
-    factors = scale.reshape(group, 1, weight.shape[1], *[1] * (weight.ndim - 2))
-    return (by_group * factors).reshape(weight.shape)
+    kernel = (1,) * (weight.ndim - 2)
+    match node.op_type:
+        case "Conv":
+            factors = scale.reshape(-1, 1, *kernel)
+        case "Gemm":
+            factors = scale.reshape((-1, 1) if g.int_attribute(node, "transB", 0) else (1, -1))
+        case _:
+            by_group = scale.reshape(group, 1, weight.shape[1], *kernel)
+            factors = np.broadcast_to(by_group, (group, weight.shape[0] // group, weight.shape[1], *kernel))
+            factors = factors.reshape(weight.shape[0], weight.shape[1], *kernel)
+    scaled: np.ndarray = weight.astype(np.float64) * factors
+    return scaled

@@ -10,7 +10,6 @@ from deploycompress.passes.fold_affine import FoldAffine
 from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
 from deploycompress.passes.fold_constants import FoldConstants
 from deploycompress.passes.fold_pad import FoldPad
-from deploycompress.passes.freeze_initializers import FreezeInitializers
 from deploycompress.passes.global_average_pool import ReduceMeanToGlobalAveragePool
 from deploycompress.passes.inline_functions import InlineFunctions
 from deploycompress.passes.lift_constants import LiftConstants
@@ -21,7 +20,7 @@ from deploycompress.passes.unique_names import UniqueNames
 from deploycompress.targets import Target
 
 # Makes every constant visible and every name unique; the passes below assume no less.
-PREPARE: tuple[Pass, ...] = (UniqueNames(), InlineFunctions(), FreezeInitializers(), LiftConstants())
+PREPARE: tuple[Pass, ...] = (UniqueNames(), InlineFunctions(), LiftConstants())
 GENERAL: tuple[Pass, ...] = (FoldConstants(), EliminateNoOps(), MatMulToGemm())
 CONVOLUTIONAL: tuple[Pass, ...] = (FoldBatchNormalization(), FoldAffine(), FoldPad())
 # Last: sharing a weight keeps the folding passes away from it.
@@ -34,6 +33,5 @@ EVERY_PASS: tuple[Pass, ...] = PREPARE + GENERAL + CONVOLUTIONAL + BEFORE_INT8 +
 
 def for_target(target: Target) -> tuple[Pass, ...]:
     """The exact float rewrites for `target`, in order."""
-    if target.max_ir_version < 4:
-        return GENERAL + CONVOLUTIONAL + TIDY  # initializers must stay graph inputs
+    del target  # every rewrite here helps on all of them; what differs between targets is quantization
     return PREPARE + GENERAL + CONVOLUTIONAL + TIDY

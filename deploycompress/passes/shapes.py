@@ -85,7 +85,7 @@ def _drop_weights(graph: ir.Graph) -> None:
     for value in tuple(graph.initializers.values()):
         tensor = value.const_value
         if tensor is not None and value.name is not None and tensor.nbytes > _LARGEST_VALUE_READ_BYTES:
-            value.shape, value.type = ir.Shape(tensor.shape), ir.TensorType(tensor.dtype)
+            value.shape, value.type = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
             del graph.initializers[value.name]
             if not value.is_graph_input():
                 graph.inputs.append(value)

@@ -83,4 +83,4 @@ def _kind(tensor: ir.TensorProtocol) -> _Kind:
 def _digest(tensor: ir.TensorProtocol) -> bytes:
     """SHA-256 of the elements, read in place (mapped weights are not copied)."""
     flat = np.ascontiguousarray(tensor.numpy()).reshape(-1)
-    return hashlib.sha256(flat.view(np.uint8)).digest() if flat.size else b""
+    return hashlib.sha256(flat.view(np.uint8).data).digest() if flat.size else b""

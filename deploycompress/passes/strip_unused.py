@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedFunctionsPass
 
 from deploycompress.passes import graph as g
 from deploycompress.passes.base import Findings, PassResult
@@ -27,9 +26,10 @@ class StripUnused:
         """Rewrites a copy of `model`."""
         found = Findings()
         after = model.clone()
-        RemoveUnusedFunctionsPass()(after)
+        called = _called(after)
         for identifier in model.functions:
-            if identifier not in after.functions:
+            if identifier not in called:
+                del after.functions[identifier]
                 found.changed(identifier[1], "function removed: nothing calls it")
         used = {node.domain for node in g.nodes(after)}
         for function in after.functions.values():
@@ -39,3 +39,15 @@ class StripUnused:
                 del after.opset_imports[domain]
                 found.changed(domain, f"import of operator set {domain} {version} removed: no node uses it")
         return found.result(model, after)
+
+
+def _called(model: ir.Model) -> set[ir.OperatorIdentifier]:
+    """Functions that the graph calls, directly or through another function."""
+    called: set[ir.OperatorIdentifier] = set()
+    todo = g.nodes(model)
+    while todo:
+        identifier = todo.pop().op_identifier()
+        if identifier in model.functions and identifier not in called:
+            called.add(identifier)
+            todo.extend(model.functions[identifier].all_nodes())
+    return called

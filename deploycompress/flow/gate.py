@@ -1,0 +1,171 @@
+"""step, model -> the model to go on with, and why: measured before and after, kept or taken back.
+
+The rule, in this order:
+1. A step that changed nothing is not kept, and nothing is measured.
+2. Outputs differ from those of the original model on any feed, or ONNX Runtime refuses the result: taken back.
+3. SLOWER beyond noise, in two measurements in a row: taken back. (A single 95 % interval is wrong one time in twenty,
+   and a command runs a dozen steps.)
+4. Fewer nodes or fewer bytes, or FASTER beyond noise: kept. A step that trades one of nodes and bytes for the other is
+   kept where nodes shrink: each costs a dispatch on every run, bytes cost once.
+5. Otherwise taken back: no gain, no change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from deploycompress import model as models
+from deploycompress.errors import ModelRejectedError
+from deploycompress.flow.agreement import difference
+from deploycompress.measurement.compare import quick_compare
+from deploycompress.passes.base import Pass
+from deploycompress.passes.graph import nodes
+from deploycompress.records.measured import Comparison
+from deploycompress.records.steps import StepOutcome
+from deploycompress.runtime.session import Feed, Session, SessionConfig
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model with what the gate needs to know about it.
+
+    Attributes:
+        model: The graph.
+        session: It, opened.
+        node_count: Nodes in the graph and its control-flow bodies.
+        size_bytes: Bytes of the file, external data included.
+    """
+
+    model: ir.Model
+    session: Session
+    node_count: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Judges steps against the outputs of the original model.
+
+    Attributes:
+        feeds: Feeds to compare on; the first one is timed.
+        reference: Outputs of the original model on each feed.
+        config: How sessions are opened.
+        measure: Whether latency is measured.
+        budget_s: Seconds of one latency measurement.
+    """
+
+    feeds: tuple[Feed, ...]
+    reference: tuple[dict[str, Any], ...]
+    config: SessionConfig
+    measure: bool = True
+    budget_s: float = 1.0
+
+    def open(self, model: ir.Model) -> Candidate:
+        """Serializes and opens `model`.
+
+        Raises:
+            ModelRejectedError: ONNX Runtime cannot load it.
+        """
+        content = models.serialize(model)
+        weights_dir: Path | None = models.weights_dir(model)
+        session = Session(content, self.config, weights_dir=weights_dir)
+        return Candidate(model, session, len(nodes(model)), len(content) + _external_bytes(model))
+
+    def disagreement(self, session: Session) -> str | None:
+        """The first difference to the original outputs on any feed, or None."""
+        for feed, expected in zip(self.feeds, self.reference, strict=True):
+            try:
+                found = difference(expected, session.run(feed))
+            except ModelRejectedError as error:
+                return error.what
+            if found is not None:
+                return found
+        return None
+
+    def compare(self, before: Session, after: Session) -> Comparison | None:
+        """Latency of `after` against `before`; SLOWER only where a second, longer measurement says so too."""
+        if not self.measure:
+            return None
+        first = quick_compare(before, after, self.feeds[0], budget_s=self.budget_s)
+        if first.verdict != "SLOWER":
+            return first
+        return quick_compare(before, after, self.feeds[0], budget_s=2 * self.budget_s)
+
+
+def run_step(step: Pass, before: Candidate, gate: Gate) -> tuple[Candidate, StepOutcome]:
+    """Runs `step` on `before` and returns the candidate to go on with and what happened."""
+    result = step(before.model)
+    comparison = None
+    after: Candidate | None = None
+    if not result.changes:
+        kept, reason = False, "found nothing to change"
+    else:
+        try:
+            after = gate.open(result.model)
+        except ModelRejectedError as error:
+            kept, reason = False, f"reverted: {error.what}"
+        else:
+            found = gate.disagreement(after.session)
+            comparison = gate.compare(before.session, after.session) if found is None else None
+            kept, reason = judge(before, after, found, comparison)
+    shown = after or before
+    outcome = StepOutcome(
+        name=type(step).__name__,
+        parameters=repr(step),
+        kept=kept,
+        reason=reason,
+        nodes_before=before.node_count,
+        nodes_after=shown.node_count,
+        bytes_before=before.size_bytes,
+        bytes_after=shown.size_bytes,
+        comparison=comparison,
+        changes=result.changes,
+        refusals=result.refusals,
+    )
+    return (after if kept and after is not None else before), outcome
+
+
+def judge(
+    before: Candidate, after: Candidate, disagreement: str | None, comparison: Comparison | None
+) -> tuple[bool, str]:
+    """(kept, reason): the rule in the module docstring, as a function of what was measured."""
+    if disagreement is not None:
+        return False, f"reverted: {disagreement}"
+    verdict = comparison.verdict if comparison is not None else None
+    if verdict == "SLOWER":
+        return False, f"reverted: SLOWER, {_interval(comparison)} of the speed before"
+    gains = _gains(before, after)
+    if verdict == "FASTER":
+        return True, ", ".join([f"FASTER, {_interval(comparison)} of the speed before", *gains])
+    if after.node_count < before.node_count or (
+        after.node_count == before.node_count and after.size_bytes < before.size_bytes
+    ):
+        return True, ", ".join(gains)
+    speed = "no difference in speed" if comparison is not None else "speed not measured"
+    return False, f"reverted: no gain ({after.node_count - before.node_count:+d} nodes, " + (
+        f"{after.size_bytes - before.size_bytes:+d} bytes, {speed})"
+    )
+
+
+def _gains(before: Candidate, after: Candidate) -> Sequence[str]:
+    changes = (
+        (after.node_count - before.node_count, "nodes"),
+        (after.size_bytes - before.size_bytes, "bytes"),
+    )
+    return [f"{change:+d} {unit}" for change, unit in changes if change]
+
+
+def _interval(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return "not measured"
+    return f"x{comparison.speedup:.2f} [{comparison.interval.low:.2f}, {comparison.interval.high:.2f}]"
+
+
+def _external_bytes(model: ir.Model) -> int:
+    tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
+    return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, ir.ExternalTensor))

@@ -1,0 +1,182 @@
+"""ONNX file -> the same function in fewer nodes and bytes: exact rewrites, each kept only where it helps.
+
+probe -> load -> feeds -> for each pass: rewrite, compare outputs, measure, keep or revert -> save -> verify the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from deploycompress import model as models
+from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnknownNameError, UsageError
+from deploycompress.flow.feeds import differential_feeds, stable
+from deploycompress.flow.gate import Gate, run_step
+from deploycompress.passes import pipelines
+from deploycompress.passes.base import Pass
+from deploycompress.passes.fix_dimensions import FixDimensions, symbols
+from deploycompress.records.measured import Comparison
+from deploycompress.records.progress import Track, silent
+from deploycompress.records.steps import StepOutcome
+from deploycompress.runtime.probe import probe
+from deploycompress.runtime.session import Session, SessionConfig
+from deploycompress.targets import Target
+
+
+@dataclass(frozen=True)
+class OptimizeResult:
+    """What `optimize` did.
+
+    Attributes:
+        source: The model as given.
+        output: The model written.
+        target: Name of the target profile.
+        steps: Every pass in order, kept or not.
+        nodes_before: Nodes of the source, control-flow bodies included.
+        nodes_after: Nodes of the output.
+        bytes_before: Size of the source, external data included.
+        bytes_after: Size of the output.
+        comparison: Latency of the output against the source, or None where it was not measured.
+        feeds: Number of feeds on which the outputs were found equal.
+        data: Where the feeds came from.
+        threads: Threads the latency was measured with.
+    """
+
+    source: Path
+    output: Path
+    target: str
+    steps: tuple[StepOutcome, ...]
+    nodes_before: int
+    nodes_after: int
+    bytes_before: int
+    bytes_after: int
+    comparison: Comparison | None
+    feeds: int
+    data: str
+    threads: int
+
+    @property
+    def verdict(self) -> str:
+        """One line: what was gained."""
+        if not any(step.kept for step in self.steps):
+            return "nothing to gain: the output is a copy of the model"
+        speed = "speed not measured"
+        if self.comparison is not None:
+            low, high = self.comparison.interval.low, self.comparison.interval.high
+            speed = f"{self.comparison.verdict} (x{self.comparison.speedup:.2f} [{low:.2f}, {high:.2f}])"
+        nodes = f"{self.nodes_before} -> {self.nodes_after} nodes"
+        return f"{nodes}, {self.bytes_before} -> {self.bytes_after} bytes, {speed}, outputs equal on {self.feeds} feeds"
+
+
+def optimize(
+    source: Path,
+    output: Path,
+    *,
+    target: Target,
+    data: str | None = None,
+    preprocess: str | None = None,
+    tokenizer: Path | None = None,
+    skip: Sequence[str] = (),
+    fix_dims: Mapping[str, int] | None = None,
+    measure: bool = True,
+    budget_s: float = 1.0,
+    track: Track = silent,
+) -> OptimizeResult:
+    """Writes to `output` the smallest equal form of `source` that the passes for `target` reach.
+
+    Args:
+        source: An ONNX file.
+        output: Where to write; never `source`.
+        target: The device; decides passes, provider and threads.
+        data: Samples to compare outputs on (see `data.open`); random feeds where None.
+        preprocess: How images become inputs (see `data.open`).
+        tokenizer: Tokenizer file for text samples.
+        skip: Names of passes to leave out.
+        fix_dims: Lengths for symbolic dimensions, by symbol.
+        measure: Whether latency takes part in the decision.
+        budget_s: Seconds of each latency measurement.
+        track: Shows progress.
+
+    Raises:
+        UnknownNameError: `skip` or `fix_dims` names nothing that exists.
+        ModelRejectedError: The source does not load, or runs on no feed.
+        InvalidOutputError: The file written does not agree with the source; it was removed.
+    """
+    steps = _pipeline(target, skip)
+    if output.exists() and models.same_file(source, output):
+        raise UsageError(
+            "the output is the input; the input is never overwritten", where=str(output), remedy="give another -o"
+        )
+    probe(source)
+    model = _sorted(models.load(source), source)
+    if fix_dims:
+        model = _fixed(model, fix_dims)
+    config = SessionConfig(threads=target.threads)
+    original = Session(source, config)
+    feeds = differential_feeds(original, models.signature(model), data, preprocess=preprocess, tokenizer=tokenizer)
+    gate = Gate(feeds, stable(original, feeds), config, measure, budget_s)
+    first = current = gate.open(model)
+    outcomes = []
+    for step in track(steps, "rewriting", len(steps)):
+        current, outcome = run_step(step, current, gate)
+        outcomes.append(outcome)
+    models.save(current.model, output)
+    return OptimizeResult(
+        source=source,
+        output=output,
+        target=target.name,
+        steps=tuple(outcomes),
+        nodes_before=first.node_count,
+        nodes_after=current.node_count,
+        bytes_before=first.size_bytes,
+        bytes_after=current.size_bytes,
+        comparison=_verify(original, output, gate),
+        feeds=len(feeds),
+        data=data or "random",
+        threads=original.threads,
+    )
+
+
+def _pipeline(target: Target, skip: Sequence[str]) -> tuple[Pass, ...]:
+    steps = pipelines.for_target(target)
+    known = [type(step).__name__ for step in steps]
+    for name in skip:
+        if name not in known:
+            raise UnknownNameError("pass", name, known)
+    return tuple(step for step in steps if type(step).__name__ not in skip)
+
+
+def _sorted(model: ir.Model, source: Path) -> ir.Model:
+    """Producers before users: the runtime does not insist on it, the passes do."""
+    try:
+        for graph in model.graphs():
+            graph.sort()
+    except ValueError as error:
+        raise ModelRejectedError(f"its graph has a cycle: {error}", where=str(source)) from error
+    return model
+
+
+def _fixed(model: ir.Model, fix_dims: Mapping[str, int]) -> ir.Model:
+    known = symbols(model)
+    for name, length in fix_dims.items():
+        if name not in known:
+            raise UnknownNameError("symbolic dimension", name, known)
+        if length < 1:
+            raise UsageError(f"the length of dimension {name!r} must be at least 1, not {length}")
+    return FixDimensions(tuple(fix_dims.items()))(model).model
+
+
+def _verify(original: Session, output: Path, gate: Gate) -> Comparison | None:
+    """Opens the file that was written and compares it once more; removes it where it disagrees."""
+    try:
+        written = Session(output, gate.config)
+        found = gate.disagreement(written)
+    except ModelRejectedError as error:
+        found = error.what
+    if found is not None:
+        output.unlink(missing_ok=True)
+        raise InvalidOutputError(f"the file written does not agree with the source: {found}", where=str(output))
+    return gate.compare(original, written)
