@@ -70,7 +70,8 @@ class Train(Hyperparameters):
 class Distill(Hyperparameters):
     """`teacher` with its checkpoint teaches `student`: (1 - alpha) CE + alpha T^2 KL.
 
-    `baseline` also trains the student without the teacher under the same budget, and reports both.
+    `baseline` also trains the student without the teacher under the same budget, and reports both. `cache_logits`
+    computes the logits of the teacher once; switch it off where samples x tokens x classes floats do not fit in memory.
     """
 
     kind: Literal["distill"] = "distill"
@@ -83,6 +84,7 @@ class Distill(Hyperparameters):
     temperature: float = Field(default=4.0, gt=0)
     alpha: float = Field(default=0.9, ge=0, le=1)
     baseline: bool = False
+    cache_logits: bool = True
 
     @property
     def outputs(self) -> tuple[str, ...]:

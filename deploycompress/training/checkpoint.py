@@ -60,7 +60,7 @@ def load(path: Path, *, trust: bool = False) -> dict[str, torch.Tensor]:
             raise CheckpointRejectedError(
                 f"it is truncated or damaged ({error})", where=str(path), remedy="download or copy it again"
             ) from error
-    loaded = _unpickle(path, trust)
+    loaded = unpickle(path, trust=trust)
     if isinstance(loaded, torch.nn.Module):
         loaded = loaded.state_dict()
     if not isinstance(loaded, Mapping):
@@ -128,7 +128,8 @@ def _reject_what_is_no_checkpoint(path: Path) -> None:
         )
 
 
-def _unpickle(path: Path, trust: bool) -> Any:  # noqa: ANN401 - a pickle holds anything
+def unpickle(path: Path, *, trust: bool = False) -> Any:  # noqa: ANN401 - a pickle holds anything
+    """What a file of torch.save holds; refused where reading it would run code. Raises as `load`."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on unusual pickle protocols; what matters is whether it loads
