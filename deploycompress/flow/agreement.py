@@ -1,10 +1,10 @@
 """outputs before, outputs after -> equal, or the first difference in words.
 
 Floating-point outputs may differ by rounding: `|a - b| <= tolerance * max|a|` over each output. Folding a scale into a
-weight moves one rounding of the exact product, so each of the layers on a path adds about one unit in the last place
-(2^-23 in float32) relative to the largest value; 1e-5 is 84 such units. A float16 output is rounded to 2^-11 on its own, so two
-units (2e-3 with what the layers add) is the smallest bound a sound rewrite keeps. Everything else (integers,
-booleans, strings, where NaN and infinity stand) must be equal.
+weight moves one rounding of the exact product, so each layer on a path adds about one unit in the last place (2^-23 in
+float32) relative to the largest value; 1e-5 is 84 such units. A float16 output alone is rounded to 2^-11, so 2e-3, two
+units in its last place, is the smallest bound a sound rewrite keeps. Everything else (integers, booleans, strings,
+where NaN and infinity stand) must be equal.
 """
 
 from __future__ import annotations
@@ -61,4 +61,5 @@ def _arrays_differ(before: np.ndarray, after: np.ndarray) -> str | None:
     worst = float(np.abs(a - b).max())
     if worst <= tolerance * largest:
         return None
-    return f"differs by {worst:.2e}, {worst / largest if largest else float('inf'):.1e} of its largest value (limit {tolerance:.0e})"
+    relative = worst / largest if largest else float("inf")
+    return f"differs by {worst:.2e}, {relative:.1e} of its largest value (limit {tolerance:.0e})"

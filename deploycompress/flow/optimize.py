@@ -15,13 +15,13 @@ from deploycompress import model as models
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnknownNameError, UsageError
 from deploycompress.flow.feeds import differential_feeds, stable
 from deploycompress.flow.gate import Gate, run_step
+from deploycompress.flow.source import open_source
 from deploycompress.passes import pipelines
 from deploycompress.passes.base import Pass
 from deploycompress.passes.fix_dimensions import FixDimensions, symbols
 from deploycompress.records.measured import Comparison
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.steps import StepOutcome
-from deploycompress.runtime.probe import probe
 from deploycompress.runtime.session import Session, SessionConfig
 from deploycompress.targets import Target
 
@@ -110,8 +110,7 @@ def optimize(
         raise UsageError(
             "the output is the input; the input is never overwritten", where=str(output), remedy="give another -o"
         )
-    probe(source)
-    model = _sorted(models.load(source), source)
+    model = open_source(source)
     if fix_dims:
         model = _fixed(model, fix_dims)
     config = SessionConfig(threads=target.threads)
@@ -147,16 +146,6 @@ def _pipeline(target: Target, skip: Sequence[str]) -> tuple[Pass, ...]:
         if name not in known:
             raise UnknownNameError("pass", name, known)
     return tuple(step for step in steps if type(step).__name__ not in skip)
-
-
-def _sorted(model: ir.Model, source: Path) -> ir.Model:
-    """Producers before users: the runtime does not insist on it, the passes do."""
-    try:
-        for graph in model.graphs():
-            graph.sort()
-    except ValueError as error:
-        raise ModelRejectedError(f"its graph has a cycle: {error}", where=str(source)) from error
-    return model
 
 
 def _fixed(model: ir.Model, fix_dims: Mapping[str, int]) -> ir.Model:

@@ -1,0 +1,101 @@
+"""`deploycompress optimize`: exact rewrites for a target, each kept only where it helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploycompress.cli.console import JsonOption, show_settings, stderr, stdout, track, write_json
+from deploycompress.errors import UsageError
+
+if TYPE_CHECKING:
+    from deploycompress.flow.optimize import OptimizeResult
+
+
+def optimize(
+    model: Annotated[Path, typer.Argument(help="ONNX file to rewrite.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write (default: MODEL.opt.onnx beside the input).")
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="Target profile, or a TOML file (see `deploycompress targets`).")
+    ] = "server-cpu",
+    data: Annotated[
+        str | None, typer.Option(help="Samples to compare outputs on: folder, file, module:function (default: random).")
+    ] = None,
+    preprocess: Annotated[str | None, typer.Option(help="How images become inputs: a preset or a file.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="Leave this pass out (may be given several times).")] = None,
+    fix_dim: Annotated[
+        list[str] | None, typer.Option(help="Fix a symbolic dimension, NAME=LENGTH (may be given several times).")
+    ] = None,
+    no_measure: Annotated[bool, typer.Option("--no-measure", help="Judge by outputs, nodes and bytes alone.")] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Rewrite a model into an equal one with fewer nodes and bytes; every step is measured, kept or taken back."""
+    from deploycompress import targets
+    from deploycompress.flow.optimize import optimize as run
+
+    output = output or model.with_name(f"{model.stem}.opt.onnx")
+    dims = _dimensions(fix_dim or [])
+    settings = {
+        "model": model,
+        "output": output,
+        "target": target,
+        "data": data or "random",
+        "preprocess": preprocess,
+        "skip": ", ".join(skip or []) or None,
+        "fixed dimensions": ", ".join(f"{name}={length}" for name, length in dims.items()) or None,
+        "latency": "not measured" if no_measure else "measured, interleaved",
+    }
+    show_settings("optimize", settings)
+    result = run(
+        model,
+        output,
+        target=targets.load(target),
+        data=data,
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        skip=skip or [],
+        fix_dims=dims,
+        measure=not no_measure,
+        track=track,
+    )
+    _print(result, stderr if str(json_path) == "-" else stdout)
+    write_json(result, json_path)
+
+
+def _dimensions(texts: list[str]) -> dict[str, int]:
+    """`["batch=1"]` -> `{"batch": 1}`."""
+    dims: dict[str, int] = {}
+    for text in texts:
+        name, equals, length = text.rpartition("=")
+        if not equals or not name or not length.isdigit():
+            raise UsageError(f"--fix-dim wants NAME=LENGTH, not {text!r}", remedy="e.g. --fix-dim batch=1")
+        dims[name] = int(length)
+    return dims
+
+
+def _print(result: OptimizeResult, write: Callable[[str], None]) -> None:
+    from deploycompress.cli.tables import render
+
+    rows = [
+        (
+            step.name,
+            "kept" if step.kept else "-",
+            f"{step.nodes_before} -> {step.nodes_after}",
+            f"{step.bytes_before} -> {step.bytes_after}",
+            step.reason,
+        )
+        for step in result.steps
+        if step.changes
+    ]
+    idle = [step.name for step in result.steps if not step.changes]
+    if rows:
+        write(render(("pass", "", "nodes", "bytes", "why"), rows))
+    if idle:
+        write(f"found nothing to change: {', '.join(idle)}")
+    write(f"{result.output}: {result.verdict}")

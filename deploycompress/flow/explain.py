@@ -1,0 +1,221 @@
+"""ONNX file -> where its time and bytes go, by operator, node and element type; what ran in int8, what not, and why."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from deploycompress import model as models
+from deploycompress.flow.census import Census, Kind, take
+from deploycompress.flow.executed import Executed, execute
+from deploycompress.flow.feeds import differential_feeds
+from deploycompress.flow.source import open_source
+from deploycompress.passes.graph import nodes
+from deploycompress.records.measured import Placement
+from deploycompress.runtime.session import Session, SessionConfig
+from deploycompress.targets import Target
+
+
+@dataclass(frozen=True)
+class OpRow:
+    """One operator of the executed graph: how many nodes, their time in one run, and its share of all."""
+
+    op_type: str
+    kind: Kind
+    count: int
+    time_us: float
+    share: float
+
+
+@dataclass(frozen=True)
+class NodeRow:
+    """One node of the executed graph."""
+
+    name: str
+    op_type: str
+    kind: Kind
+    time_us: float
+    share: float
+
+
+@dataclass(frozen=True)
+class StayedFloat:
+    """A node that could carry int8 weights and ran in float, with the reason."""
+
+    name: str
+    op_type: str
+    time_us: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class DequantizedWeight:
+    """A weight stored in few bits and turned into float on every run."""
+
+    name: str
+    dtype: str
+    size_bytes: int
+    time_us: float
+
+
+@dataclass(frozen=True)
+class ExplainResult:
+    """What `explain` found.
+
+    Attributes:
+        source: The model.
+        target: Name of the target profile.
+        nodes: Nodes in the file, control-flow bodies included.
+        executed_nodes: Nodes of the main graph after the runtime's fusions.
+        time_us: Kernel time of one run (median per node, summed).
+        ops: Per operator, dearest first.
+        slowest: The dearest nodes.
+        int8_share: Share of the time spent in int8 kernels.
+        conversion_share: Share spent converting (Q, DQ, Cast, layout).
+        stayed_float: In a quantized model: the weighted nodes that ran in float, dearest first.
+        dequantized_weights: Weights dequantized on every run.
+        bytes_by_dtype: Bytes of weights in the file by element type, largest first.
+        placement: Effective providers.
+        data: Where the feed came from.
+        feed: Shape of every input of the feed.
+    """
+
+    source: Path
+    target: str
+    nodes: int
+    executed_nodes: int
+    time_us: float
+    ops: tuple[OpRow, ...]
+    slowest: tuple[NodeRow, ...]
+    int8_share: float
+    conversion_share: float
+    stayed_float: tuple[StayedFloat, ...]
+    dequantized_weights: tuple[DequantizedWeight, ...]
+    bytes_by_dtype: dict[str, int]
+    placement: Placement
+    data: str
+    feed: dict[str, list[int]]
+
+    @property
+    def verdict(self) -> str:
+        """One line: what the time is spent on."""
+        if not self.ops:
+            return f"{self.executed_nodes} nodes, nothing to time"
+        dearest = self.ops[0]
+        text = f"{self.time_us / 1e3:.3f} ms of kernels, {dearest.share:.0%} in {dearest.op_type}"
+        text += f", {self.int8_share:.0%} in int8"
+        if self.stayed_float:
+            text += f", {len(self.stayed_float)} nodes stayed float"
+        return text
+
+
+def explain(
+    source: Path,
+    *,
+    target: Target,
+    data: str | None = None,
+    preprocess: str | None = None,
+    tokenizer: Path | None = None,
+    runs: int = 20,
+    top: int = 10,
+) -> ExplainResult:
+    """Runs the model under the runtime's profiler and says where time and bytes go.
+
+    Args:
+        source: An ONNX file.
+        target: The device; decides the threads.
+        data: Samples to run (see `data.open`); a random feed where None.
+        preprocess: How images become inputs.
+        tokenizer: Tokenizer file for text samples.
+        runs: Profiled runs.
+        top: Nodes to list.
+
+    Raises:
+        ModelRejectedError: It does not load, or runs on no feed.
+    """
+    model = open_source(source)
+    config = SessionConfig(threads=target.threads)
+    feed = differential_feeds(
+        Session(source, config), models.signature(model), data, preprocess=preprocess, tokenizer=tokenizer
+    )[0]
+    executed = execute(model, feed, config, runs=runs)
+    census = take(executed.model)
+    total = sum(executed.times_us.values()) or 1.0
+    share = _share_by_kind(executed, census, total)
+    return ExplainResult(
+        source=source,
+        target=target.name,
+        nodes=len(nodes(model)),
+        executed_nodes=len(executed.model.graph),
+        time_us=sum(executed.times_us.values()),
+        ops=_ops(executed, census, total),
+        slowest=_slowest(executed, census, total, top),
+        int8_share=share["int8"],
+        conversion_share=share["conversion"],
+        stayed_float=_stayed_float(executed, census),
+        dequantized_weights=_dequantized(executed, census),
+        bytes_by_dtype=_bytes_by_dtype(model),
+        placement=executed.placement,
+        data=data or "random",
+        feed={name: list(np.shape(value)) for name, value in feed.items()},
+    )
+
+
+def _share_by_kind(executed: Executed, census: Census, total: float) -> dict[Kind, float]:
+    share: dict[Kind, float] = defaultdict(float)
+    for node, time_us in executed.times_us.items():
+        share[census.kinds[node]] += time_us / total
+    return share
+
+
+def _ops(executed: Executed, census: Census, total: float) -> tuple[OpRow, ...]:
+    times: dict[tuple[str, Kind], list[float]] = defaultdict(list)
+    for node, time_us in executed.times_us.items():
+        times[node.op_type, census.kinds[node]].append(time_us)
+    rows = [OpRow(op, kind, len(found), sum(found), sum(found) / total) for (op, kind), found in times.items()]
+    return tuple(sorted(rows, key=lambda row: -row.time_us))
+
+
+def _slowest(executed: Executed, census: Census, total: float, top: int) -> tuple[NodeRow, ...]:
+    rows = [
+        NodeRow(node.name or "", node.op_type, census.kinds[node], time_us, time_us / total)
+        for node, time_us in executed.times_us.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.time_us)[:top])
+
+
+def _stayed_float(executed: Executed, census: Census) -> tuple[StayedFloat, ...]:
+    rows = [
+        StayedFloat(node.name or "", node.op_type, executed.times_us.get(node, 0.0), reason)
+        for node, reason in census.reasons.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: -row.time_us))
+
+
+def _dequantized(executed: Executed, census: Census) -> tuple[DequantizedWeight, ...]:
+    rows = []
+    for node in census.dequantized_weights:
+        weight = node.inputs[0]
+        tensor = None if weight is None else weight.const_value
+        if weight is not None and tensor is not None:
+            name = models.dtype_name(tensor.dtype)
+            rows.append(DequantizedWeight(weight.name or "", name, tensor.nbytes, executed.times_us.get(node, 0.0)))
+    return tuple(sorted(rows, key=lambda row: -row.time_us))
+
+
+def _bytes_by_dtype(model: ir.Model) -> dict[str, int]:
+    """Bytes of every stored tensor by element type: initializers and Constant nodes, bodies included."""
+    found: dict[str, int] = defaultdict(int)
+    tensors = [v.const_value for graph in model.graphs() for v in graph.initializers.values()]
+    for node in nodes(model):
+        tensors += [
+            a.as_tensor() for a in node.attributes.values() if a.type == ir.AttributeType.TENSOR and not a.is_ref()
+        ]
+    for tensor in tensors:
+        if tensor is not None:
+            found[models.dtype_name(tensor.dtype)] += tensor.nbytes
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
