@@ -12,7 +12,7 @@ proportions", Statistics in Medicine 2005; McNemar, 1947; Dietterich, "Approxima
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -24,6 +24,8 @@ from deploycompress.errors import DataRejectedError, UnsupportedError
 from deploycompress.records.measured import Accuracy, Interval
 
 Bools = NDArray[np.bool_]
+
+_LEAST_CLASSES_FOR_TOP5 = 10
 
 
 @dataclass(frozen=True)
@@ -39,41 +41,47 @@ class Outcomes:
     top5: Bools | None
 
 
-def outcomes(batches: Iterable[tuple[NDArray[Any], Sequence[int | float | None]]]) -> Outcomes:
-    """Compares class scores with labels.
+def outcomes(scores: NDArray[Any], labels: Sequence[int | float | None]) -> Outcomes:
+    """Compares the class scores of a batch with its labels.
+
+    A sample whose scores hold a NaN is wrong; among equal scores the first class wins, as arg-max has it.
 
     Args:
-        batches: Pairs of scores [samples, classes] (or predicted class numbers [samples]) and labels [samples].
+        scores: [samples, classes], or predicted class numbers [samples].
+        labels: [samples] class numbers.
 
     Raises:
-        UnsupportedError: The output is neither scores nor class numbers.
-        DataRejectedError: A label is missing, not a whole number, or no class of the model; or there are no samples.
+        UnsupportedError: The output is neither scores nor class numbers, or the labels are not class numbers.
+        DataRejectedError: A label is no class of the model.
     """
-    first, five = [], []
-    for scores, labels in batches:
-        wanted = _class_numbers(labels)
-        if scores.ndim == 1 and scores.dtype.kind in "iu":
-            first.append(scores == wanted)
-            continue
-        if scores.ndim != 2 or scores.shape[1] < 2 or scores.dtype.kind not in "fiu":
-            raise UnsupportedError(
-                f"top-1 needs scores [samples, classes], and the output is {scores.dtype}{list(scores.shape)}",
-                remedy="name the output that holds the scores",
-            )
-        if wanted.max(initial=0) >= scores.shape[1] or wanted.min(initial=0) < 0:
-            worst = int(wanted.max()) if wanted.max() >= scores.shape[1] else int(wanted.min())
+    wanted = _class_numbers(labels)
+    if scores.ndim == 1 and scores.dtype.kind in "iu" and len(scores) == len(wanted):
+        return Outcomes(scores == wanted, None)
+    if scores.ndim != 2 or len(scores) != len(wanted) or scores.shape[1] < 2 or scores.dtype.kind not in "fiu":
+        raise UnsupportedError(
+            f"top-1 needs scores [samples, classes], and the output is {scores.dtype}{list(scores.shape)}"
+        )
+    classes = scores.shape[1]
+    for label in (wanted.min(), wanted.max()):
+        if not 0 <= label < classes:
             raise DataRejectedError(
-                f"label {worst} is no class of the model, which has {scores.shape[1]} (0 to {scores.shape[1] - 1})",
-                remedy="check the labels file, in particular whether it counts from 1",
+                f"label {label} is no class of the model, which has {classes} (0 to {classes - 1})",
+                remedy="check the labels, in particular whether they count from 1",
             )
-        right = scores[np.arange(len(wanted)), wanted][:, None]
-        # A sample whose scores hold a NaN is wrong; ties count as arg-max breaks them, first class first.
-        first.append((scores.argmax(axis=1) == wanted) & ~np.isnan(scores).any(axis=1))
-        if scores.shape[1] >= 10:
-            five.append(((scores > right).sum(axis=1) < 5) & ~np.isnan(scores).any(axis=1))
-    if not first:
-        raise DataRejectedError("there are no samples to evaluate on")
-    return Outcomes(np.concatenate(first), np.concatenate(five) if five else None)
+    sound = ~np.isnan(scores.astype(np.float64)).any(axis=1)
+    top1 = (scores.argmax(axis=1) == wanted) & sound
+    if classes < _LEAST_CLASSES_FOR_TOP5:
+        return Outcomes(top1, None)
+    ranked = np.argsort(-scores.astype(np.float64), axis=1, kind="stable")[:, :5]
+    return Outcomes(top1, (ranked == wanted[:, None]).any(axis=1) & sound)
+
+
+def joined(parts: Sequence[Outcomes]) -> Outcomes:
+    """Outcomes of several batches as one, in order."""
+    fives = [part.top5 for part in parts if part.top5 is not None]
+    return Outcomes(
+        np.concatenate([part.top1 for part in parts]), np.concatenate(fives) if len(fives) == len(parts) else None
+    )
 
 
 def accuracy(correct: Bools, baseline: Bools | None = None, *, metric: str = "top-1", seed: int = 0) -> Accuracy:
@@ -139,10 +147,8 @@ def mcnemar(lost: int, gained: int) -> float:
 
 
 def _class_numbers(labels: Sequence[int | float | None]) -> NDArray[np.int64]:
-    for label in labels:
-        if label is None or label != int(label):
-            raise DataRejectedError(
-                f"label {label!r} is not a class number" if label is not None else "a sample has no label",
-                remedy="accuracy needs a class number for every sample",
-            )
-    return np.array([int(label) for label in labels if label is not None], dtype=np.int64)
+    numbers = [label for label in labels if label is not None and label == int(label)]
+    if len(numbers) < len(labels) or not labels:
+        other = next((label for label in labels if label not in numbers), None)
+        raise UnsupportedError(f"top-1 needs a class number for every sample, and one has the label {other!r}")
+    return np.array([int(number) for number in numbers], dtype=np.int64)

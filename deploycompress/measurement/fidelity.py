@@ -19,54 +19,75 @@ from deploycompress.records.measured import Fidelity
 Outputs = Mapping[str, NDArray[Any]]
 
 
-def fidelity(pairs: Iterable[tuple[Outputs, Outputs]]) -> Fidelity:
-    """Compares outputs by position, batch by batch.
+class FidelityMeter:
+    """Sums up how close two models' outputs are, batch by batch, in constant memory.
 
-    A NaN or infinity that both have in the same place counts as equal; one that only the candidate has makes the SQNR
+    A NaN or infinity that both have in the same place counts as equal; one that only one of them has makes the SQNR
     minus infinity and the largest difference infinite.
-
-    Args:
-        pairs: Outputs by name of the reference and of the candidate; samples on the first axis.
-
-    Raises:
-        UnsupportedError: The outputs differ in number or shape, or hold no numbers.
-        DataRejectedError: There are no samples.
     """
-    signal = noise = power = product = max_abs = peak = 0.0
-    count = agreeing = decisions = 0
-    broken = False
-    for reference, candidate in pairs:
+
+    def __init__(self) -> None:
+        self._signal = self._noise = self._power = self._product = self._max_abs = self._peak = 0.0
+        self._count = self._agreeing = self._decisions = 0
+        self._broken = False
+
+    def add(self, reference: Outputs, candidate: Outputs) -> None:
+        """Takes the outputs of one batch, which are compared by position; samples lie on the first axis.
+
+        Raises:
+            UnsupportedError: The outputs differ in number or shape, or hold no numbers.
+        """
         if len(reference) != len(candidate):
             raise UnsupportedError(f"the baseline has {len(reference)} outputs, this model {len(candidate)}")
-        for position, (name, ref, out) in enumerate(
-            zip(reference, reference.values(), candidate.values(), strict=True)
-        ):
+        pairs = list(zip(reference, reference.values(), candidate.values(), strict=True))
+        for name, ref, out in pairs:
             _check(name, ref, out)
-            r, o = ref.astype(np.float64).ravel(), out.astype(np.float64).ravel()
-            same = (r == o) | (np.isnan(r) & np.isnan(o))
-            finite = np.isfinite(r) & np.isfinite(o)
-            broken = broken or bool((~finite & ~same).any())
-            r, o = r[finite], o[finite]
-            error = r - o
-            signal, noise, power = signal + float(r @ r), noise + float(error @ error), power + float(o @ o)
-            product += float(r @ o)
-            max_abs = max(max_abs, float(np.abs(error).max(initial=0.0)))
-            peak = max(peak, float(np.abs(r).max(initial=0.0)))
-            if position == 0:
-                count += len(ref) if ref.ndim else 1
-                if ref.ndim >= 2 and ref.shape[-1] > 1:
-                    hits = ref.argmax(axis=-1) == out.argmax(axis=-1)
-                    agreeing, decisions = agreeing + int(hits.sum()), decisions + hits.size
-    if count == 0:
-        raise DataRejectedError("there are no samples to compare outputs on")
-    return Fidelity(
-        sqnr_db=-math.inf if broken else _decibels(signal, noise),
-        max_abs=math.inf if broken else max_abs,
-        max_rel=math.inf if broken else _ratio(max_abs, peak),
-        agreement=agreeing / decisions if decisions else None,
-        count=count,
-        cosine=product / math.sqrt(signal * power) if signal > 0 and power > 0 else None,
-    )
+        for _, ref, out in pairs:
+            self._add_values(ref.astype(np.float64).ravel(), out.astype(np.float64).ravel())
+        _, ref, out = pairs[0]
+        self._count += len(ref) if ref.ndim else 1
+        if ref.ndim >= 2 and ref.shape[-1] > 1:
+            hits = ref.argmax(axis=-1) == out.argmax(axis=-1)
+            self._agreeing, self._decisions = self._agreeing + int(hits.sum()), self._decisions + hits.size
+
+    def result(self) -> Fidelity:
+        """The fidelity over all batches so far.
+
+        Raises:
+            DataRejectedError: There were none.
+        """
+        if self._count == 0:
+            raise DataRejectedError("there are no samples to compare outputs on")
+        norms = math.sqrt(self._signal) * math.sqrt(self._power)
+        return Fidelity(
+            sqnr_db=-math.inf if self._broken else _decibels(self._signal, self._noise),
+            max_abs=math.inf if self._broken else self._max_abs,
+            max_rel=math.inf if self._broken else _ratio(self._max_abs, self._peak),
+            agreement=self._agreeing / self._decisions if self._decisions else None,
+            count=self._count,
+            cosine=self._product / norms if norms > 0 else None,
+        )
+
+    def _add_values(self, ref: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+        same = (ref == out) | (np.isnan(ref) & np.isnan(out))
+        finite = np.isfinite(ref) & np.isfinite(out)
+        self._broken = self._broken or bool((~finite & ~same).any())
+        ref, out = ref[finite], out[finite]
+        error = ref - out
+        self._signal += float(ref @ ref)
+        self._noise += float(error @ error)
+        self._power += float(out @ out)
+        self._product += float(ref @ out)
+        self._max_abs = max(self._max_abs, float(np.abs(error).max(initial=0.0)))
+        self._peak = max(self._peak, float(np.abs(ref).max(initial=0.0)))
+
+
+def fidelity(pairs: Iterable[tuple[Outputs, Outputs]]) -> Fidelity:
+    """The fidelity over pairs of outputs (reference, candidate), one pair a batch; see `FidelityMeter`."""
+    meter = FidelityMeter()
+    for reference, candidate in pairs:
+        meter.add(reference, candidate)
+    return meter.result()
 
 
 def _check(name: str, ref: NDArray[Any], out: NDArray[Any]) -> None:

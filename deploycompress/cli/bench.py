@@ -1,0 +1,150 @@
+"""`deploycompress bench a.onnx b.onnx`: latency, size, accuracy and memory, side by side."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploycompress.cli import console
+from deploycompress.errors import EnvironmentLacksError, GateError
+
+
+def bench(
+    models: Annotated[list[Path], typer.Argument(help="ONNX files; the first is the baseline.", show_default=False)],
+    eval_data: Annotated[
+        str | None, typer.Option("--eval", help="Evaluation samples: a folder, a file, or module:function.")
+    ] = None,
+    preprocess: Annotated[str | None, typer.Option(help="Image preprocessing: a preset or a file.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="File of labels, where the samples do not hold them.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file, for text.")] = None,
+    output: Annotated[str | None, typer.Option(help="Output with the class scores; the first by default.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
+    target: Annotated[str | None, typer.Option(help="Target profile: its providers, threads and budgets.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Execution providers to measure on, with commas: cpu,cuda.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads; the target's or all available.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Samples per run in the latency measurement.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="At least so many interleaved rounds.")] = 30,
+    seconds: Annotated[float, typer.Option(min=0, help="At least so many seconds per model.")] = 3.0,
+    launches: Annotated[int, typer.Option(min=2, help="Fresh processes per model.")] = 5,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 5 where a provider is absent or leaves work to another.")
+    ] = False,
+    require_speedup: Annotated[
+        float | None, typer.Option(min=0, help="Exit 1 unless every other model is so many times faster.")
+    ] = None,
+    max_drop: Annotated[
+        str | None, typer.Option(help="Exit 1 if a model loses more accuracy, in points: 1% or 0.01.")
+    ] = None,
+    json_path: console.JsonOption = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the report as Markdown to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")] = None,
+) -> None:
+    """Measures models side by side: latency, size, accuracy and memory, with intervals.
+
+    Each model runs in fresh processes, in interleaved rounds. FASTER and SLOWER are said only beyond the noise.
+    """
+    from deploycompress import flow, targets
+    from deploycompress.records.files import write_text
+    from deploycompress.report import html as html_report
+    from deploycompress.report import json as json_report
+    from deploycompress.report import markdown as markdown_report
+    from deploycompress.report import terminal
+
+    profile = None if target is None else targets.load(target)
+    providers = [name for name in (provider or "").split(",") if name.strip()] or None
+    drop = None if max_drop is None else _share(max_drop)
+    for path in (json_path, markdown, html):
+        _check_writable(path)
+    console.show_settings(
+        "bench",
+        {
+            "models": ", ".join(map(str, models)),
+            "evaluation": eval_data or "random inputs, no accuracy",
+            "target": target,
+            "providers": ", ".join(providers or (profile.providers if profile else ("cpu",))),
+            "threads": threads or (profile.threads if profile else None) or "all available",
+            "batch": batch,
+            "stop rule": f"{launches} processes a model, at least {rounds} rounds and {seconds:g} s a model",
+            "require": ", ".join(
+                [f"speed-up {require_speedup:g}"] * (require_speedup is not None)
+                + [f"drop at most {max_drop}"] * (max_drop is not None)
+            )
+            or None,
+        },
+    )
+    report = flow.bench(
+        models,
+        target=profile,
+        eval_data=eval_data,
+        preprocess=preprocess,
+        labels=labels,
+        tokenizer=tokenizer,
+        output=output,
+        limit=limit,
+        execution_providers=providers,
+        threads=threads,
+        batch=batch,
+        rounds=rounds,
+        seconds=seconds,
+        launches=launches,
+        strict=strict,
+        require_speedup=require_speedup,
+        max_drop=drop,
+        command=shlex.join(["deploycompress", *sys.argv[1:]]),
+        track=console.track,
+    )
+    for path, render in ((json_path, json_report.render), (markdown, markdown_report.render), (html, html_report.render)):
+        if path is not None and str(path) != "-":
+            write_text(path, render(report))
+            console.stderr(f"  wrote {path}")
+    if json_path is not None and str(json_path) == "-":
+        console.stdout(json_report.render(report).rstrip())
+    else:
+        console.stdout(terminal.render(report, **_terminal()).rstrip())
+    failed = [gate for gate in report.gates if not gate.met]
+    if failed:
+        raise GateError("; ".join(f"{gate.name} was not met ({gate.detail})" for gate in failed))
+
+
+def _share(text: str) -> float:
+    """0.01 from "1%" or "0.01".
+
+    Raises:
+        typer.BadParameter: It is no share between 0 and 1.
+    """
+    number, unit = (text[:-1], 100.0) if text.endswith("%") else (text, 1.0)
+    try:
+        share = float(number) / unit
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no number; write 1% or 0.01", param_hint="--max-drop") from error
+    if not 0 <= share <= 1:
+        raise typer.BadParameter(f"{text!r} is not between 0 and 100 %; write 1% or 0.01", param_hint="--max-drop")
+    return share
+
+
+def _check_writable(path: Path | None) -> None:
+    """Finds out before the measurement, not after it."""
+    if path is None or str(path) == "-":
+        return
+    if path.is_dir():
+        raise EnvironmentLacksError("it is a folder, not a file to write", where=str(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentLacksError(f"its folder cannot be made: {error.strerror}", where=str(path)) from error
+
+
+def _terminal() -> dict[str, int | bool]:
+    """Width and colour of standard output; a pipe or file gets 120 columns and no colour."""
+    import os
+    import shutil
+
+    if not sys.stdout.isatty():
+        return {"width": 120, "color": False}
+    return {"width": shutil.get_terminal_size().columns, "color": "NO_COLOR" not in os.environ}

@@ -1,0 +1,1 @@
+"""Report -> terminal table, Markdown, one self-contained HTML file; JSON in and out."""
