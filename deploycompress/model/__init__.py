@@ -4,20 +4,25 @@
 """
 
 from deploycompress.model.fingerprints import fingerprint, same_file
+from deploycompress.model.footprint import data_files, size_bytes
 from deploycompress.model.loading import load, weights_dir
 from deploycompress.model.saving import save
 from deploycompress.model.serializing import serialize
 from deploycompress.model.signatures import signature
 from deploycompress.model.tensors import dtype_name, weight_bytes
+from deploycompress.model.upgrading import raise_opset
 
 __all__ = [
+    "data_files",
     "dtype_name",
     "fingerprint",
     "load",
+    "raise_opset",
     "same_file",
     "save",
     "serialize",
     "signature",
+    "size_bytes",
     "weight_bytes",
     "weights_dir",
 ]

@@ -28,6 +28,9 @@ TIDY: tuple[Pass, ...] = (ShareInitializers(), ShareSubexpressions(), RemoveDead
 # Worth nothing to a float model; an int8 chain needs it. Run by `quantize`, not by `optimize`.
 BEFORE_INT8: tuple[Pass, ...] = (ReduceMeanToGlobalAveragePool(),)
 
+# What an int8 graph stands on: compared, but not timed one by one.
+BEFORE_QUANTIZATION: tuple[Pass, ...] = PREPARE + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
+
 EVERY_PASS: tuple[Pass, ...] = PREPARE + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
 
 

@@ -26,7 +26,8 @@ class QuantRules(_Frozen):
         activation_symmetric: Zero point 0 (int8) or the middle (uint8) instead of a fitted one.
         weight: Element type of quantized weights, always symmetric.
         per_channel: One weight scale per output channel.
-        reduce_range: 7-bit weights, for kernels whose 16-bit pair sums would saturate.
+        pair_safe: Weight codes whose same-sign neighbours along the inner axis sum to at most 128, for kernels that
+            add two products in 16 bits.
         quantize_outputs: Whether Conv and elementwise outputs are quantized (int8 chains) or stay float.
         int8_ops: Operators with an 8-bit kernel worth using there; every other operator stays float.
         quantize_bias: Whether biases are stored as int32 behind a DequantizeLinear or stay float.
@@ -39,7 +40,7 @@ class QuantRules(_Frozen):
     activation_symmetric: bool = False
     weight: Int8Dtype = "int8"
     per_channel: bool = True
-    reduce_range: bool = False
+    pair_safe: bool = False
     quantize_outputs: bool = True
     int8_ops: tuple[str, ...] = ()
     quantize_bias: bool = True

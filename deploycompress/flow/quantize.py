@@ -1,0 +1,352 @@
+"""float ONNX file + samples + target -> int8 ONNX file, checked against the float one on every count.
+
+probe -> load -> exact rewrites (compared) -> calibrate -> plan -> emit -> leave float what is faster float -> save ->
+load and run the file -> fidelity, latency, census of what the runtime really fused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import onnx_ir as ir
+
+from deploycompress import data
+from deploycompress import model as models
+from deploycompress.calibration import RangeMethod, Statistics, collect
+from deploycompress.data import Samples
+from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnsupportedError, UsageError
+from deploycompress.flow import census
+from deploycompress.flow import verdict as words
+from deploycompress.flow.executed import execute
+from deploycompress.flow.feeds import differential_feeds, stable
+from deploycompress.flow.gate import Gate
+from deploycompress.flow.prefix import best_prefix, layer_times_us, tagged
+from deploycompress.flow.selection import names_matching, nodes_named
+from deploycompress.measurement.compare import quick_compare
+from deploycompress.measurement.environment import environment
+from deploycompress.measurement.fidelity import FidelityMeter
+from deploycompress.passes import pipelines
+from deploycompress.quantization.candidates import WEIGHTED, key
+from deploycompress.quantization.dynamic import emit_dynamic
+from deploycompress.quantization.plan import plan, plan_dynamic, require_int8, required_tensors
+from deploycompress.quantization.qdq import MIN_OPSET, emit_qdq
+from deploycompress.quantization.spec import NodePlan, QuantPlan
+from deploycompress.records.measured import Comparison, Fidelity
+from deploycompress.records.progress import Track, silent
+from deploycompress.records.signature import Signature
+from deploycompress.runtime.probe import probe
+from deploycompress.runtime.session import Feed, Session, SessionConfig
+from deploycompress.targets import Target
+
+_FIDELITY_SAMPLES = 128
+_MIN_SAMPLES = 8  # fewer leave the ranges to chance
+_QUANTIZED_OPS = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "MatMulInteger", "QGemm")
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """What `quantize` did and what it bought.
+
+    Attributes:
+        source: The model as given.
+        output: The model written.
+        target: Name of the target.
+        form: Static or dynamic int8.
+        nodes: What became of every node that holds weights or moves 8-bit values, with the reason.
+        rewrites: Exact rewrites applied first.
+        float_layers: Layers left float because they were measured faster there.
+        samples: Calibration samples used; 0 for dynamic int8.
+        data: Where they came from.
+        fingerprint: Of the calibration samples.
+        skipped: Unusable files, with reasons.
+        bytes_before: Size of the source, external data included.
+        bytes_after: Size of the output.
+        int8_nodes: Nodes of the executed graph that compute in 8 bits.
+        weights_dequantized: Weights turned back to float on every run (each one costs more than int8 gains).
+        fidelity: Outputs against the float model, on calibration samples or, for dynamic int8, on random inputs.
+        comparison: Latency against the float model, or None where this machine is not the target.
+        notes: What the figures do not say by themselves.
+    """
+
+    source: Path
+    output: Path
+    target: str
+    form: Literal["static int8", "dynamic int8"]
+    nodes: tuple[NodePlan, ...]
+    rewrites: tuple[str, ...]
+    float_layers: tuple[str, ...]
+    samples: int
+    data: str
+    fingerprint: str
+    skipped: tuple[data.Skipped, ...]
+    bytes_before: int
+    bytes_after: int
+    int8_nodes: int
+    weights_dequantized: int
+    fidelity: Fidelity
+    comparison: Comparison | None
+    notes: tuple[str, ...]
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether the output was measured slower than the float model, beyond noise."""
+        return self.comparison is not None and self.comparison.verdict == "SLOWER"
+
+
+def quantize(
+    source: Path,
+    output: Path,
+    *,
+    calib: str | None,
+    target: Target,
+    dynamic: bool = False,
+    preprocess: str | None = None,
+    tokenizer: Path | None = None,
+    limit: int | None = None,
+    method: RangeMethod = "mse",
+    exclude: Sequence[str] = (),
+    measure: bool = True,
+    track: Track = silent,
+) -> QuantizeResult:
+    """Writes an int8 form of `source` to `output`.
+
+    Args:
+        source: A float ONNX file.
+        output: Where to write; never `source`.
+        calib: Calibration samples (see `data.open`); None only with `dynamic`.
+        target: The device whose rules decide the form of the graph.
+        dynamic: Find activation scales at run time instead of calibrating.
+        preprocess: How images become inputs (see `data.open`).
+        tokenizer: Tokenizer file for text samples.
+        limit: At most so many samples.
+        method: How ranges are chosen from the statistics.
+        exclude: Globs over node and tensor names of `source` to leave float.
+        measure: Whether latency takes part: layers that are faster float stay float, and the result is timed.
+        track: Shows progress.
+
+    Raises:
+        UsageError: No samples and not `dynamic`; or the output is the input.
+        UnknownNameError: An `exclude` pattern matches nothing.
+        UnsupportedError: The target has no int8 kernels, or nothing in the model can use them.
+        ModelRejectedError: The source is unusable or quantized already.
+        InvalidOutputError: The file written does not load or run; it was removed.
+    """
+    if calib is None and not dynamic:
+        raise UsageError("static int8 needs samples", remedy="give --calib DIR, or --dynamic for none")
+    require_int8(target)
+    if output.exists() and models.same_file(source, output):
+        raise UsageError("the output is the input; the input is never overwritten", where=str(output))
+    probe(source)
+    model = models.load(source)
+    _refuse_quantized(model, source)
+    names = names_matching(model, exclude)
+    signature = models.signature(model)
+    samples = (
+        None if calib is None else data.open(calib, signature, preprocess=preprocess, tokenizer=tokenizer, limit=limit)
+    )
+    config = SessionConfig(threads=target.threads)
+    original = Session(source, config)
+    feeds = _feeds(original, signature, samples, calib, preprocess, tokenizer)
+    floats, rewrites = _rewrite(model, original, feeds, config)
+    excluded = nodes_named(model, floats, names)
+    notes = _notes(samples, target)
+    measured_here = measure and words.elsewhere(target, environment().machine, environment().cpu_flags) is None
+    if dynamic:
+        chosen = plan_dynamic(floats, target, excluded)
+        _require_some(chosen)
+        quantized, float_layers = emit_dynamic(floats, chosen), ()
+    else:
+        assert samples is not None
+        planner = _Planner(floats, target, method, _statistics(floats, target, excluded, samples, config, track))
+        chosen = planner.plan(excluded)
+        _require_some(chosen)
+        quantized, float_layers = emit_qdq(floats, chosen), ()
+        if measured_here:
+            chosen, quantized, float_layers = _release_prefix(planner, excluded, quantized, feeds[0], config)
+    models.save(quantized, output)
+    return _checked(
+        QuantizeResult(
+            source=source,
+            output=output,
+            target=target.name,
+            form="dynamic int8" if dynamic else "static int8",
+            nodes=tuple(chosen.nodes.values()),
+            rewrites=rewrites,
+            float_layers=float_layers,
+            samples=0 if samples is None or dynamic else len(samples),
+            data=calib or "none",
+            fingerprint="" if samples is None else samples.fingerprint,
+            skipped=() if samples is None else samples.skipped,
+            bytes_before=models.size_bytes(source),
+            bytes_after=models.size_bytes(output),
+            int8_nodes=0,
+            weights_dequantized=0,
+            fidelity=Fidelity(0.0, 0.0, 0.0, None, 0),
+            comparison=None,
+            notes=notes,
+        ),
+        original,
+        feeds if samples is None else (sample.feed for sample in islice(samples, _FIDELITY_SAMPLES)),
+        feeds[0],
+        config,
+        measured_here,
+    )
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """Plans of one model over one set of statistics, for any exclusion."""
+
+    floats: ir.Model
+    target: Target
+    method: RangeMethod
+    statistics: Statistics
+
+    def plan(self, excluded: frozenset[str], model: ir.Model | None = None) -> QuantPlan:
+        """The plan that leaves `excluded` float."""
+        return plan(model or self.floats, self.target, self.statistics, method=self.method, exclude=excluded)
+
+
+def _refuse_quantized(model: ir.Model, source: Path) -> None:
+    found = [node.op_type for node in model.graph.all_nodes() if node.op_type in _QUANTIZED_OPS]
+    if found:
+        raise ModelRejectedError(
+            f"it is quantized already ({len(found)} nodes such as {found[0]})",
+            where=str(source),
+            remedy="give the float model it was made from",
+        )
+
+
+def _feeds(
+    original: Session,
+    signature: Signature,
+    samples: Samples | None,
+    calib: str | None,
+    preprocess: str | None,
+    tokenizer: Path | None,
+) -> tuple[Feed, ...]:
+    """Feeds for comparing outputs and timing: samples where there are any, random inputs otherwise."""
+    source = calib if samples is not None else None
+    reader = {"preprocess": preprocess, "tokenizer": tokenizer} if source is not None else {}
+    return differential_feeds(original, signature, source, **reader)
+
+
+def _rewrite(
+    model: ir.Model, original: Session, feeds: tuple[Feed, ...], config: SessionConfig
+) -> tuple[ir.Model, tuple[str, ...]]:
+    """The exact rewrites an int8 graph stands on; one that changes an output is taken back."""
+    gate = Gate(feeds, stable(original, feeds), config, measure=False)
+    raised: Callable[[ir.Model], ir.Model] = lambda m: models.raise_opset(m, MIN_OPSET)  # noqa: E731
+    steps: list[tuple[str, Callable[[ir.Model], ir.Model]]] = [("RaiseOpset", raised)]
+    for step in pipelines.BEFORE_QUANTIZATION:
+        steps.append((type(step).__name__, lambda m, step=step: step(m).model))
+    kept = []
+    for name, rewrite in steps:
+        after = rewrite(model)
+        if after is not model and gate.disagreement(gate.open(after).session) is None:
+            model = after
+            kept.append(name)
+    return model, tuple(kept)
+
+
+def _statistics(
+    floats: ir.Model,
+    target: Target,
+    excluded: frozenset[str],
+    samples: Samples,
+    config: SessionConfig,
+    track: Track,
+) -> Statistics:
+    """One pass over the samples."""
+    statistics = collect(
+        floats,
+        required_tensors(floats, target, excluded),
+        (sample.feed for sample in samples),
+        weights_dir=models.weights_dir(floats),
+        config=config,
+        track=lambda items, description, total=None: track(items, description, total or len(samples)),
+    )
+    statistics.require_finite()
+    return statistics
+
+
+def _release_prefix(
+    planner: _Planner, excluded: frozenset[str], quantized: ir.Model, feed: Feed, config: SessionConfig
+) -> tuple[QuantPlan, ir.Model, tuple[str, ...]]:
+    """Leaves the first layers float where that is measured faster."""
+    chosen = planner.plan(excluded)
+    marked = tagged(planner.floats)
+    layers = {node.name: key(node) for node in marked.graph if node.op_type in WEIGHTED}
+    int8 = [str(tag) for tag, name in layers.items() if name in chosen.nodes and chosen.nodes[name].form == "int8"]
+    float_us = layer_times_us(marked, feed, config)
+    int8_us = layer_times_us(emit_qdq(marked, planner.plan(excluded, marked)), feed, config)
+    count = best_prefix(int8, float_us, int8_us)
+    if count in (0, len(int8)):
+        return chosen, quantized, ()
+    prefix = tuple(layers[tag] for tag in int8[:count])
+    released = planner.plan(excluded | frozenset(prefix))
+    candidate = emit_qdq(planner.floats, released)
+    sessions = [
+        Session(models.serialize(made), config, weights_dir=models.weights_dir(made)) for made in (quantized, candidate)
+    ]
+    if quick_compare(sessions[0], sessions[1], feed).verdict != "FASTER":
+        return chosen, quantized, ()
+    reasons = {
+        name: replace(
+            released.nodes[name],
+            reason=f"measured: {float_us[tag]:.0f} us float, {int8_us[tag]:.0f} us int8, at the start of the net",
+        )
+        for tag, name in zip(int8, prefix, strict=False)
+    }
+    return replace(released, nodes={**released.nodes, **reasons}), candidate, prefix
+
+
+def _require_some(chosen: QuantPlan) -> None:
+    if not any(planned.form != "float" and planned.op_type in WEIGHTED for planned in chosen.nodes.values()):
+        reasons = list(dict.fromkeys(f"{planned.op_type}: {planned.reason}" for planned in chosen.nodes.values()))
+        raise UnsupportedError(
+            f"no layer can run in int8 on {chosen.target} ({'; '.join(reasons[:3]) or 'there is none with weights'})"
+        )
+
+
+def _notes(samples: Samples | None, target: Target) -> tuple[str, ...]:
+    here = environment()
+    notes = [words.elsewhere(target, here.machine, here.cpu_flags)]
+    if samples is not None and not samples.valid_for_accuracy:
+        notes.append("CALIBRATED ON RANDOM DATA: the ranges are meaningless, accuracy figures are void")
+    if samples is not None and len(samples) < _MIN_SAMPLES:
+        notes.append(f"only {len(samples)} calibration samples: ranges rest on chance; 100 or more are usual")
+    return tuple(note for note in notes if note)
+
+
+def _checked(
+    result: QuantizeResult,
+    original: Session,
+    compared: Iterable[Feed],
+    feed: Feed,
+    config: SessionConfig,
+    timed: bool,
+) -> QuantizeResult:
+    """Runs the file that was written and fills in what it was measured to be; removes it where it does not run."""
+    output = result.output
+    try:
+        written = Session(output, config)
+        meter = FidelityMeter()
+        for each in compared:
+            meter.add(original.run(each), written.run(each))
+        executed = execute(models.load(output), feed, config, runs=1)
+    except (ModelRejectedError, UnsupportedError) as error:
+        output.unlink(missing_ok=True)
+        raise InvalidOutputError(f"the quantized model does not run: {error.what}", where=str(output)) from error
+    found = census.take(executed.model)
+    return replace(
+        result,
+        int8_nodes=sum(kind == "int8" for kind in found.kinds.values()),
+        weights_dequantized=len(found.dequantized_weights),
+        fidelity=meter.result(),
+        comparison=quick_compare(original, written, feed) if timed else None,
+    )

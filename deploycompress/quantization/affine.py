@@ -1,0 +1,160 @@
+"""x -> q = clamp(round_half_even(x / s) + z, qmin, qmax);  x' = s (q - z). The only place where these formulas stand.
+
+Asymmetric: lo = min(x, 0), hi = max(x, 0), s = (hi - lo) / (qmax - qmin), z = round(qmin - lo / s).
+Symmetric:  s = max|x| / qmax, z = 0 (int8) or 128 (uint8); int8 codes stay in [-127, 127].
+Zero is always a code, and a scale is never zero.
+
+Source: ONNX QuantizeLinear and DequantizeLinear; Jacob et al., CVPR 2018, section 2.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int8 = Literal["uint8", "int8"]
+MIN_SCALE = 1e-8  # smaller scales lose precision in float32 products with a weight scale
+_INT32_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A uniform 8-bit grid for a whole tensor.
+
+    Attributes:
+        scale: Step between neighbouring codes, a float32 value.
+        zero_point: The code of 0.0.
+        dtype: Element type of the codes.
+    """
+
+    scale: float
+    zero_point: int
+    dtype: Int8
+
+    @property
+    def low(self) -> float:
+        """Smallest value on the grid."""
+        return self.scale * (int(np.iinfo(self.dtype).min) - self.zero_point)
+
+    @property
+    def high(self) -> float:
+        """Largest value on the grid."""
+        return self.scale * (int(np.iinfo(self.dtype).max) - self.zero_point)
+
+
+@dataclass(frozen=True)
+class QuantizedTensor:
+    """Codes that travel with their scale and zero point.
+
+    Attributes:
+        codes: Integer array of the shape of the tensor.
+        scale: float32, scalar or [channels].
+        zero_point: Of the dtype of `codes` and the shape of `scale`.
+        axis: Channel axis, or None for one scale for the whole tensor.
+    """
+
+    codes: NDArray[np.integer]
+    scale: NDArray[np.float32]
+    zero_point: NDArray[np.integer]
+    axis: int | None
+
+    def dequantize(self) -> NDArray[np.float32]:
+        """The float32 values the codes stand for."""
+        scale, zero = (
+            _along(self.scale, self.axis, self.codes.ndim),
+            _along(self.zero_point, self.axis, self.codes.ndim),
+        )
+        return ((self.codes.astype(np.int64) - zero.astype(np.int64)) * scale).astype(np.float32)
+
+
+def grid(low: float, high: float, dtype: Int8, *, symmetric: bool) -> Grid:
+    """The grid that spans [low, high], widened to contain zero."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    qmin, qmax = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if symmetric:
+        bound = max(-low, high)
+        middle = 0 if dtype == "int8" else 128
+        return Grid(_scale(bound, 127), middle, dtype)
+    scale = _scale(high - low, qmax - qmin)
+    return Grid(scale, int(np.clip(np.rint(qmin - low / scale), qmin, qmax)), dtype)
+
+
+def quantize(values: NDArray[np.floating], to: Grid) -> NDArray[np.integer]:
+    """Codes of `values` on a grid, as QuantizeLinear computes them (float32 division, ties to even)."""
+    info = np.iinfo(to.dtype)
+    codes = np.rint(values.astype(np.float32) / np.float32(to.scale)) + to.zero_point
+    return np.clip(codes, info.min, info.max).astype(to.dtype)
+
+
+def quantize_weight(
+    weight: NDArray[np.floating], axis: int | None, *, min_scale: NDArray[np.floating] | float = 0.0
+) -> QuantizedTensor:
+    """Symmetric int8 codes of a weight, in [-127, 127].
+
+    Args:
+        weight: Any shape.
+        axis: Output-channel axis for one scale a channel, or None for one scale.
+        min_scale: Lower bound of the scale, [channels] or scalar: where a bias must stay representable, or where
+            neighbouring codes must not saturate a kernel (`pair_safe_scale`).
+    """
+    others = None if axis is None else tuple(i for i in range(weight.ndim) if i != axis % weight.ndim)
+    bound = np.abs(weight.astype(np.float64)).max(axis=others, initial=0.0)
+    scale = np.maximum(np.maximum(bound / 127, min_scale), MIN_SCALE).astype(np.float32)
+    codes = np.clip(np.rint(weight.astype(np.float32) / _along(scale, axis, weight.ndim)), -127, 127)
+    return QuantizedTensor(codes.astype(np.int8), scale, np.zeros(scale.shape, np.int8), axis)
+
+
+def pair_safe_scale(weight: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Smallest scale per output channel [O] with which no pair of products saturates 16 bits.
+
+    `vpmaddubsw` computes a0 w0 + a1 w1 in 16 bits with a <= 255. Products of opposite sign cannot overflow; of one
+    sign they do not where |w0| + |w1| <= 128, since 255 * 128 = 32640 <= 32767. Dividing the largest pair sum by 127
+    leaves one code for the two roundings. Depthwise kernels widen to 16 bits first and need no bound.
+
+    Args:
+        weight: [O, I, ...]; Gemm and MatMul weights as [N, K]. The inner order of a convolution depends on the layout
+            the runtime chooses, so both channel-first and channel-last pairs are bounded.
+
+    Source: Intel intrinsics guide, `_mm256_maddubs_epi16`; MLAS packs the inner axis in groups of four from 0.
+    """
+    if weight.ndim > 2 and weight.shape[1] == 1:
+        return np.zeros(weight.shape[0])
+    largest = np.zeros(weight.shape[0])
+    for ordered in (weight, np.moveaxis(weight, 1, -1)) if weight.ndim > 2 else (weight,):
+        rows = ordered.reshape(weight.shape[0], -1).astype(np.float64)
+        pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(weight.shape[0], -1, 2)
+        for side in (pairs, -pairs):
+            largest = np.maximum(largest, np.maximum(side, 0.0).sum(axis=2).max(axis=1, initial=0.0))
+    return largest / 127
+
+
+def min_weight_scale(bias: NDArray[np.floating], input_scale: float) -> NDArray[np.float64]:
+    """Smallest weight scale a channel [channels] with which `bias / (input_scale * scale)` fits int32.
+
+    A channel whose weights are (almost) zero has no scale of its own, and its bias would overflow.
+    """
+    return np.abs(bias.astype(np.float64)) / (input_scale * (_INT32_MAX // 2))
+
+
+def quantize_bias(
+    bias: NDArray[np.floating], input_scale: float, weight_scale: NDArray[np.floating]
+) -> QuantizedTensor:
+    """int32 codes of a bias [channels] on the grid of the accumulator, scale = input_scale * weight_scale."""
+    scale = np.broadcast_to(np.float32(input_scale) * weight_scale.astype(np.float32), bias.shape).astype(np.float32)
+    codes = np.clip(np.rint(bias.astype(np.float64) / scale.astype(np.float64)), -_INT32_MAX, _INT32_MAX)
+    return QuantizedTensor(codes.astype(np.int32), scale, np.zeros(bias.shape, np.int32), 0)
+
+
+def _scale(span: float, steps: int) -> float:
+    return float(np.float32(max(span / steps, MIN_SCALE)))
+
+
+def _along(values: NDArray[np.generic], axis: int | None, rank: int) -> NDArray[np.generic]:
+    if axis is None or values.ndim == 0:
+        return values
+    shape = [1] * rank
+    shape[axis % rank] = -1
+    return values.reshape(shape)

@@ -1,0 +1,172 @@
+"""graph + target + statistics -> QuantPlan: which tensor gets which grid, which node which form, and why."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from deploycompress.calibration.ranges import RANGE_METHODS, RangeMethod
+from deploycompress.calibration.statistics import Statistics
+from deploycompress.errors import UnsupportedError
+from deploycompress.quantization.affine import Grid, grid
+from deploycompress.quantization.candidates import WEIGHTED, Candidates, constant, find, key, why_float
+from deploycompress.quantization.spec import NodePlan, QuantPlan, QuantSpec
+from deploycompress.targets import Target
+
+
+def require_int8(target: Target) -> None:
+    """Refuses a target without 8-bit kernels.
+
+    Raises:
+        UnsupportedError: With the sentence the profile gives.
+    """
+    if not target.quant.int8:
+        raise UnsupportedError(f"target {target.name} cannot run int8: {target.quant.why}")
+
+
+def required_tensors(model: ir.Model, target: Target, exclude: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Names of the tensors a static plan needs statistics of; nothing else is worth tapping."""
+    found = find(model, target, exclude)
+    both_sides_of_clamps = [name for node, clamp in found.absorbed.items() for name in (node, clamp)]
+    return tuple(
+        dict.fromkeys([*found.inputs, *(n for n in found.outputs if n not in found.shared), *both_sides_of_clamps])
+    )
+
+
+def plan(
+    model: ir.Model,
+    target: Target,
+    statistics: Statistics,
+    *,
+    method: RangeMethod = "minmax",
+    exclude: frozenset[str] = frozenset(),
+) -> QuantPlan:
+    """The static int8 plan of `model` for `target`.
+
+    Args:
+        model: The float graph, already rewritten for the target.
+        target: Its quantization rules decide dtype, symmetry, granularity and placement.
+        statistics: Of every tensor in `required_tensors`.
+        method: How ranges are chosen.
+        exclude: First output names of nodes to keep float.
+
+    Raises:
+        UnsupportedError: The target has no 8-bit kernels.
+    """
+    require_int8(target)
+    rules = target.quant
+    found = find(model, target, exclude)
+    grids: dict[str, Grid] = {}
+    for name in (*found.inputs, *(output for output in found.outputs if output not in found.shared)):
+        low, high = RANGE_METHODS[method](statistics[name])
+        grids[name] = grid(low, high, rules.activation, symmetric=rules.activation_symmetric)
+    _release_clamps(model, found, grids, statistics, target, method)
+    specs = {name: QuantSpec(grids[name], "input", method) for name in found.inputs}
+    for name in found.outputs:
+        like = found.shared.get(name)
+        specs[name] = (
+            QuantSpec(grids[name], "output", method)
+            if like is None
+            else QuantSpec(grids[like], "output", "shared", like=like)
+        )
+    return QuantPlan(
+        target.name,
+        specs,
+        _nodes(model, found, "int8"),
+        pair_safe=rules.pair_safe,
+        per_channel=rules.per_channel,
+        quantize_bias=rules.quantize_bias,
+    )
+
+
+def plan_dynamic(model: ir.Model, target: Target, exclude: frozenset[str] = frozenset()) -> QuantPlan:
+    """The dynamic int8 plan: MatMul and Gemm with constant weights; activation scales are found at run time.
+
+    Raises:
+        UnsupportedError: The target has no dynamic int8 kernels, or no node can use them.
+    """
+    require_int8(target)
+    if not target.quant.dynamic:
+        raise UnsupportedError(f"target {target.name} has no dynamic int8 kernels", remedy="calibrate with --calib")
+    found = Candidates()
+    for node in model.graph:
+        if node.op_type not in WEIGHTED or node.domain not in ("", "ai.onnx"):
+            continue
+        if key(node) in exclude:
+            found.floats[key(node)] = "excluded by the user"
+        elif node.op_type == "Conv":
+            found.floats[key(node)] = "ConvInteger is slower than the float convolution; static int8 is the fast form"
+        elif refusal := why_float(node, target):
+            found.floats[key(node)] = refusal
+        else:
+            found.int8[key(node)] = "constant weights; the activation scale is found at run time"
+    return QuantPlan(
+        target.name,
+        {},
+        _nodes(model, found, "dynamic int8"),
+        pair_safe=target.quant.pair_safe,
+        per_channel=target.quant.per_channel,
+        quantize_bias=False,
+    )
+
+
+def _nodes(model: ir.Model, found: Candidates, form: str) -> dict[str, NodePlan]:
+    plans = {}
+    for node in model.graph:
+        name = key(node)
+        if name in found.int8:
+            plans[name] = NodePlan(
+                name,
+                node.name or "",
+                node.op_type,
+                form,
+                found.int8[name],
+                found.absorbed.get(name),  # type: ignore[arg-type]
+            )
+        elif name in found.floats:
+            plans[name] = NodePlan(name, node.name or "", node.op_type, "float", found.floats[name])
+    for graph in model.graph.subgraphs():
+        for node in graph:
+            if node.op_type in WEIGHTED and node.domain in ("", "ai.onnx"):
+                plans[key(node)] = NodePlan(
+                    key(node), node.name or "", node.op_type, "float", "it lies inside a control-flow body"
+                )
+    return plans
+
+
+def _release_clamps(
+    model: ir.Model,
+    found: Candidates,
+    grids: dict[str, Grid],
+    statistics: Statistics,
+    target: Target,
+    method: RangeMethod,
+) -> None:
+    """Keeps a Relu or Clip whose bounds the output grid does not imply; the node in front is then quantized instead."""
+    clamps = {key(node): node for node in model.graph}
+    for name, clamp in list(found.absorbed.items()):
+        low, high = clamp_bounds(clamps[clamp])
+        span = grids[clamp]
+        # An overshoot below half a step is smaller than the rounding error of the grid itself.
+        if span.low >= low - span.scale / 2 and span.high <= high + span.scale / 2:
+            continue
+        del found.absorbed[name]
+        raw_low, raw_high = RANGE_METHODS[method](statistics[name])
+        grids[name] = grid(raw_low, raw_high, target.quant.activation, symmetric=target.quant.activation_symmetric)
+        found.outputs[found.outputs.index(clamp)] = name
+        found.inputs.append(clamp)
+
+
+def clamp_bounds(node: ir.Node) -> tuple[float, float]:
+    """Lower and upper bound of a Relu or Clip (attributes before opset 11, inputs since)."""
+    if node.op_type == "Relu":
+        return 0.0, float("inf")
+    bounds = [float("-inf"), float("inf")]
+    for position, name in enumerate(("min", "max")):
+        if name in node.attributes:
+            bounds[position] = float(node.attributes[name].value)
+        elif len(node.inputs) > position + 1 and node.inputs[position + 1] is not None:
+            tensor = constant(node.inputs[position + 1])
+            assert tensor is not None
+            bounds[position] = float(np.asarray(tensor.numpy()).reshape(()))
+    return bounds[0], bounds[1]

@@ -1,0 +1,170 @@
+"""float graph + static plan -> standard ONNX QDQ graph.
+
+    x -> Conv(W, b) -> Relu -> y   ==>   DQ(Q(x)) -> Conv(DQ(W8), DQ(b32)) -> Q -> DQ -> y
+    x -> Gemm(W, b) -> y           ==>   DQ(Q(x)) -> Gemm(DQ(W8), DQ(b32)) -> y
+
+W8 is symmetric int8 per output channel, b32 is int32 on the accumulator's grid, a Relu whose bound is the edge of the
+output grid disappears into saturation. ONNX Runtime fuses the two forms to QLinearConv and QGemm.
+
+Source: ONNX operators QuantizeLinear-13 and DequantizeLinear-13; ONNX Runtime QDQ selectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from deploycompress.errors import UnsupportedError
+from deploycompress.quantization.affine import (
+    Grid,
+    QuantizedTensor,
+    min_weight_scale,
+    quantize_bias,
+)
+from deploycompress.quantization.candidates import WEIGHTED, key
+from deploycompress.quantization.spec import NodePlan, QuantPlan
+from deploycompress.quantization.writer import Writer, bias_vector, prune_initializers, weight_codes
+
+MIN_OPSET = 13  # the first with a channel axis on DequantizeLinear
+
+
+def emit_qdq(model: ir.Model, plan: QuantPlan) -> ir.Model:
+    """A quantized copy of `model`.
+
+    Raises:
+        UnsupportedError: The model's opset is older than 13.
+    """
+    require_opset(model, MIN_OPSET)
+    copy = model.clone()
+    writer = Writer(copy.graph)
+    nodes = {key(node): node for node in copy.graph}
+    for name, node_plan in plan.nodes.items():
+        if node_plan.form == "int8" and node_plan.op_type in WEIGHTED:
+            _quantize_constants(writer, nodes[name], plan)
+    values = {str(value.name): value for value in (*copy.graph.inputs, *(v for n in copy.graph for v in n.outputs))}
+    for node_plan in plan.nodes.values():
+        if node_plan.absorbs is not None:
+            _absorb(nodes[node_plan.node], nodes[node_plan.absorbs], values)
+    for name, spec in plan.activations.items():
+        if spec.placement == "output":
+            _quantize_output(writer, values[name], spec.grid)
+        else:
+            _quantize_input(writer, values[name], spec.grid, plan)
+    prune_initializers(copy.graph)
+    return copy
+
+
+def require_opset(model: ir.Model, minimum: int) -> None:
+    """Refuses a model whose default opset is older than `minimum`.
+
+    Raises:
+        UnsupportedError: Names both versions.
+    """
+    version = model.graph.opset_imports.get("", 0)
+    if version < minimum:
+        raise UnsupportedError(
+            f"the model has opset {version} and the quantized form needs {minimum}",
+            remedy="run `deploycompress optimize` on it first, which raises the opset",
+        )
+
+
+def _quantize_constants(writer: Writer, node: ir.Node, plan: QuantPlan) -> None:
+    """Replaces the weight and bias of a Conv, Gemm or MatMul by dequantized codes."""
+    source, weight_value = node.inputs[0], node.inputs[1]
+    assert source is not None
+    assert weight_value is not None
+    assert weight_value.const_value is not None
+    weight: NDArray[np.float32] = weight_value.const_value.numpy()
+    axis = 0
+    if node.op_type != "Conv":
+        axis = 1
+        if node.op_type == "Gemm" and "transB" in node.attributes and node.attributes["transB"].value:
+            weight = np.ascontiguousarray(weight.T)
+    bias_value = node.inputs[2] if len(node.inputs) > 2 else None
+    input_scale = plan.activations[str(source.name)].grid.scale
+    bias: NDArray[np.float32] | None = None
+    floor: NDArray[np.float64] | float = 0.0
+    if bias_value is not None and plan.quantize_bias:
+        assert bias_value.const_value is not None
+        bias = bias_vector(bias_value.const_value.numpy(), weight.shape[axis])
+        floor = min_weight_scale(bias, input_scale)
+    codes = weight_codes(weight, axis, plan, floor=floor)
+    node.replace_input_with(1, writer.dequantized(str(weight_value.name), codes, node))
+    if bias is not None and bias_value is not None:
+        codes32 = quantize_bias(bias, input_scale, codes.scale)
+        if not plan.per_channel:  # one scale for the whole bias too
+            codes32 = QuantizedTensor(
+                codes32.codes, codes32.scale[:1].reshape(()), codes32.zero_point[:1].reshape(()), None
+            )
+        node.replace_input_with(2, writer.dequantized(str(bias_value.name), codes32, node))
+    if node.op_type == "Gemm":
+        for attribute in ("transA", "transB", "alpha", "beta"):
+            node.attributes.pop(attribute, None)
+
+
+def _absorb(node: ir.Node, clamp: ir.Node, values: dict[str, ir.Value]) -> None:
+    """Removes a Relu or Clip; the node in front takes over its output name."""
+    result, raw = clamp.outputs[0], node.outputs[0]
+    name = str(result.name)
+    raw.shape = raw.shape or result.shape
+    result.replace_all_uses_with(raw, replace_graph_outputs=True)
+    assert clamp.graph is not None
+    clamp.graph.remove(clamp, safe=True)
+    raw.name = name
+    values[name] = raw
+
+
+def _quantize_output(writer: Writer, value: ir.Value, to: Grid) -> None:
+    """Writes value -> Q -> DQ; every consumer, graph output and subgraph reads the dequantized value."""
+    producer = value.producer()
+    assert producer is not None
+    name = str(value.name)
+    q, dq = _pair(writer, value, to, name, after=producer)
+    result = dq.outputs[0]
+    uses = [use for use in value.uses() if use.node is not q]
+    for use in uses:
+        use.node.replace_input_with(use.idx, result)
+    if value.is_graph_output():
+        for position, output in enumerate(writer.graph.outputs):
+            if output is value:
+                writer.graph.outputs[position] = result
+        value.name = writer.name(f"{name}_float")
+        result.name = name
+
+
+def _quantize_input(writer: Writer, value: ir.Value, to: Grid, plan: QuantPlan) -> None:
+    """Writes value -> Q -> DQ for its 8-bit consumers alone; everybody else keeps reading the float value."""
+    consumers = [use for use in value.uses() if _reads_int8(use.node, use.idx, plan)]
+    producer = value.producer()
+    _, dq = _pair(writer, value, to, str(value.name), after=producer)
+    for use in consumers:
+        use.node.replace_input_with(use.idx, dq.outputs[0])
+
+
+def _reads_int8(node: ir.Node, position: int, plan: QuantPlan) -> bool:
+    planned: NodePlan | None = plan.nodes.get(key(node)) or _by_absorbed(plan, key(node))
+    return planned is not None and planned.form == "int8" and (position == 0 or planned.op_type not in WEIGHTED)
+
+
+def _by_absorbed(plan: QuantPlan, name: str) -> NodePlan | None:
+    """The plan of a node that took over the output name of the clamp it absorbed."""
+    return next((planned for planned in plan.nodes.values() if planned.absorbs == name), None)
+
+
+def _pair(writer: Writer, value: ir.Value, to: Grid, stem: str, after: ir.Node | None) -> tuple[ir.Node, ir.Node]:
+    scale = writer.constant(f"{stem}_scale", np.array(to.scale, np.float32))
+    zero = writer.constant(f"{stem}_zero_point", np.array(to.zero_point, to.dtype))
+    codes = ir.DataType.UINT8 if to.dtype == "uint8" else ir.DataType.INT8
+    q = writer.node(
+        "QuantizeLinear", [value, scale, zero], [f"{stem}_quantized"], after=after, dtype=codes, shape=value.shape
+    )
+    dq = writer.node(
+        "DequantizeLinear",
+        [q.outputs[0], scale, zero],
+        [f"{stem}_dequantized"],
+        after=q,
+        dtype=ir.DataType.FLOAT,
+        shape=value.shape,
+    )
+    return q, dq

@@ -1,0 +1,78 @@
+"""What a plan says: which tensor gets which grid, which node runs in which form, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from deploycompress.calibration.ranges import RangeMethod
+from deploycompress.quantization.affine import Grid
+
+NodeForm = Literal["int8", "dynamic int8", "float"]
+Placement = Literal["output", "input"]
+
+
+@dataclass(frozen=True)
+class QuantSpec:
+    """How one activation is quantized.
+
+    Attributes:
+        grid: Scale, zero point and element type.
+        placement: "output": every consumer reads the quantized value; "input": only 8-bit consumers do.
+        method: How the range was chosen, or "shared" where the grid is that of `like`.
+        like: The tensor whose grid is shared, for operators that only move values.
+    """
+
+    grid: Grid
+    placement: Placement
+    method: RangeMethod | Literal["shared"]
+    like: str | None = None
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """What becomes of one node.
+
+    Attributes:
+        node: Name of its first output, which is unique where node names may be empty.
+        name: Node name, possibly empty.
+        op_type: Operator.
+        form: The form it will run in.
+        reason: Why, in words.
+        absorbs: First output of the Relu or Clip behind it that the saturation of its output grid replaces.
+    """
+
+    node: str
+    name: str
+    op_type: str
+    form: NodeForm
+    reason: str
+    absorbs: str | None = None
+
+
+@dataclass(frozen=True)
+class QuantPlan:
+    """The whole decision; an emitter needs nothing else.
+
+    Attributes:
+        target: Name of the target it was made for.
+        activations: Spec by tensor name.
+        nodes: Plan by first output name, every node of the main graph that holds weights or moves 8-bit values.
+        pair_safe: Whether weight codes are bounded so that 16-bit pair sums cannot saturate.
+        per_channel: One weight scale per output channel.
+        quantize_bias: Whether biases become int32.
+    """
+
+    target: str
+    activations: Mapping[str, QuantSpec]
+    nodes: Mapping[str, NodePlan]
+    pair_safe: bool
+    per_channel: bool
+    quantize_bias: bool
+
+    @property
+    def forms(self) -> Counter[str]:
+        """Number of nodes per form."""
+        return Counter(plan.form for plan in self.nodes.values())

@@ -1,0 +1,129 @@
+"""Small helpers that every emitter shares: unique names, constants, nodes before a consumer, quantized weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from deploycompress.quantization.affine import QuantizedTensor, pair_safe_scale, quantize_weight
+from deploycompress.quantization.spec import QuantPlan
+
+
+@dataclass
+class Writer:
+    """Adds nodes and initializers to one graph under names that are not taken.
+
+    Attributes:
+        graph: The graph being written.
+        taken: Every value name in the model, subgraphs included.
+    """
+
+    graph: ir.Graph
+    taken: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for node in self.graph.all_nodes():
+            self.taken.update(str(value.name) for value in node.outputs)
+        for graph in (self.graph, *self.graph.subgraphs()):
+            self.taken.update(str(value.name) for value in graph.inputs)
+            self.taken.update(graph.initializers)
+
+    def name(self, wanted: str) -> str:
+        """`wanted`, or `wanted_1`, `wanted_2` ... where it is taken; the name is taken from now on."""
+        free, number = wanted, 0
+        while free in self.taken:
+            number += 1
+            free = f"{wanted}_{number}"
+        self.taken.add(free)
+        return free
+
+    def constant(self, wanted: str, array: NDArray[np.generic]) -> ir.Value:
+        """A new initializer."""
+        name = self.name(wanted)
+        value = ir.val(name, const_value=ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name))
+        self.graph.register_initializer(value)
+        return value
+
+    def node(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        outputs: Sequence[str],
+        *,
+        before: ir.Node | None = None,
+        after: ir.Node | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        dtype: ir.DataType | None = None,
+        shape: ir.Shape | None = None,
+    ) -> ir.Node:
+        """A new node in front of `before`, behind `after`, or at the start of the graph."""
+        made = ir.node(op_type, inputs, attributes, num_outputs=len(outputs), name=self.name(f"{outputs[0]}/{op_type}"))
+        for value, wanted in zip(made.outputs, outputs, strict=True):
+            value.name = self.name(wanted)
+        if dtype is not None:
+            made.outputs[0].dtype = dtype
+            made.outputs[0].shape = shape
+        if before is not None:
+            self.graph.insert_before(before, made)
+        elif after is not None:
+            self.graph.insert_after(after, made)
+        else:
+            first = next(iter(self.graph), None)
+            self.graph.append(made) if first is None else self.graph.insert_before(first, made)
+        return made
+
+    def dequantized(self, stem: str, tensor: QuantizedTensor, before: ir.Node) -> ir.Value:
+        """`DequantizeLinear` over constant codes, in front of their consumer."""
+        inputs = [
+            self.constant(f"{stem}_quantized", tensor.codes),
+            self.constant(f"{stem}_scale", tensor.scale),
+            self.constant(f"{stem}_zero_point", tensor.zero_point),
+        ]
+        attributes = None if tensor.axis is None or tensor.scale.ndim == 0 else {"axis": tensor.axis}
+        shape = ir.Shape(tensor.codes.shape)
+        return self.node(
+            "DequantizeLinear",
+            inputs,
+            [f"{stem}_dequantized"],
+            before=before,
+            attributes=attributes,
+            dtype=ir.DataType.FLOAT,
+            shape=shape,
+        ).outputs[0]
+
+
+def prune_initializers(graph: ir.Graph) -> None:
+    """Drops initializers that nothing reads any more, so that float weights do not stay in the file."""
+    outputs = {value.name for value in graph.outputs}
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and name not in outputs and not value.is_graph_input():
+            del graph.initializers[name]
+
+
+def bias_vector(array: NDArray[np.floating], channels: int) -> NDArray[np.float32]:
+    """A bias of any broadcastable shape ([N], [1, N], scalar) as [channels]."""
+    return np.broadcast_to(np.asarray(array, np.float32).reshape(-1), (channels,)).copy()
+
+
+def weight_codes(
+    weight: NDArray[np.floating], axis: int, plan: QuantPlan, *, floor: NDArray[np.floating] | float = 0.0
+) -> QuantizedTensor:
+    """Codes of a Conv weight [O, I, ...] (axis 0) or a Gemm or MatMul weight [K, N] (axis 1), as the plan asks.
+
+    Args:
+        weight: The float weight.
+        axis: Its output-channel axis.
+        plan: Says whether scales are per channel and whether pairs must not saturate.
+        floor: Further lower bound of the scales, [channels] or scalar.
+    """
+    scale = np.broadcast_to(np.asarray(floor, np.float64), (weight.shape[axis],))
+    if plan.pair_safe:
+        scale = np.maximum(scale, pair_safe_scale(np.moveaxis(weight, axis, 0)))
+    if not plan.per_channel:
+        return quantize_weight(weight, None, min_scale=float(scale.max(initial=0.0)))
+    return quantize_weight(weight, axis, min_scale=scale)
