@@ -39,14 +39,20 @@ class ShareSubexpressions:
 
 
 def _merge(graph: ir.Graph, node: ir.Node, first: ir.Node, found: Findings) -> None:
-    name = g.label(node)
-    if any(output.is_graph_output() for output in node.outputs):
-        found.refused(name, f"equal to {g.label(first)}, but it is a graph output")
-        return
-    for output, kept in zip(node.outputs, first.outputs, strict=True):
-        output.replace_all_uses_with(kept)
-    graph.remove(node, safe=True)
-    found.changed(name, f"{node.op_type} equal to {g.label(first)}, computed once")
+    name, same_as = g.label(node), g.label(first)
+    if len(node.outputs) == 1:
+        reason = g.bypass(node, first.outputs[0])
+    elif any(output.is_graph_output() for output in node.outputs):
+        reason = "one of its outputs is a graph output"
+    else:
+        reason = None
+        for output, kept in zip(node.outputs, first.outputs, strict=True):
+            output.replace_all_uses_with(kept)
+        graph.remove(node, safe=True)
+    if reason is None:
+        found.changed(name, f"{node.op_type} equal to {same_as}, computed once")
+    else:
+        found.refused(name, f"equal to {same_as}, but {reason}")
 
 
 def _key(node: ir.Node) -> tuple[object, ...]:

@@ -69,6 +69,7 @@ def _merge(add: ir.Node, matmul: ir.Node, bias: ir.Value | None, shapes: Shapes)
     gemm = ir.Node("", "Gemm", [matmul.inputs[0], matmul.inputs[1], bias], num_outputs=1, name=matmul.name)
     gemm.outputs[0].name, gemm.outputs[0].type = matmul.outputs[0].name, output.type
     gemm.outputs[0].shape = output.shape
+    shapes.copy(output, gemm.outputs[0])
     graph.insert_before(add, gemm)
     reason = g.bypass(add, gemm.outputs[0])
     if reason is not None:

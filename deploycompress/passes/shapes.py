@@ -62,6 +62,13 @@ class Shapes:
         tensor = g.constant(value)
         return tensor.dtype if tensor is not None else self.dtypes.get(value)
 
+    def copy(self, source: ir.Value, to: ir.Value) -> None:
+        """States that `to`, a new value, has the type and shape of `source`."""
+        if source in self.dims:
+            self.dims[to] = self.dims[source]
+        if source in self.dtypes:
+            self.dtypes[to] = self.dtypes[source]
+
 
 def infer(model: ir.Model) -> Shapes:
     """Runs shape inference on a copy without the weights, and returns what it proves about the values of `model`."""

@@ -1,0 +1,293 @@
+"""Small ONNX-text models, one for each situation a graph rewrite must survive. `MODELS[name]()` builds a fresh one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx import numpy_helper
+
+
+def model(text: str, ir_version: int = 8, opset: int = 17, imports: str = "", **weights: np.ndarray) -> ir.Model:
+    """A model from the text of its graph and its initializers by name."""
+    proto = onnx.parser.parse_model(f'<ir_version: {ir_version}, opset_import: ["" : {opset}{imports}]>\n{text}')
+    proto.graph.initializer.extend(numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items())
+    return ir.from_proto(proto)
+
+
+def shared_folder() -> Path:
+    """Folder of the shared models and data; it may be absent."""
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    return Path(os.environ.get("DEPLOYCOMPRESS_SHARED", beside)) / "data"
+
+
+def normal(*shape: int, seed: int = 0, dtype: type = np.float32) -> np.ndarray:
+    """Standard normal values, the same ones every time."""
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
+
+
+def positive(*shape: int, seed: int = 0, dtype: type = np.float32) -> np.ndarray:
+    """Values in 0.5 .. 1.5."""
+    return (np.random.default_rng([seed, *shape]).random(shape) + 0.5).astype(dtype)
+
+
+def batch_norm(channels: int, dtype: type = np.float32) -> dict[str, np.ndarray]:
+    """The four parameters of a BatchNormalization, called g, b, m, v."""
+    return {
+        "g": positive(channels, seed=1, dtype=dtype),
+        "b": normal(channels, seed=2, dtype=dtype),
+        "m": normal(channels, seed=3, dtype=dtype),
+        "v": positive(channels, seed=4, dtype=dtype),
+    }
+
+
+def conv_batchnorm(bias: bool = True, group: int = 1) -> ir.Model:
+    channels = 4 if group == 4 else 6
+    weights = {"w": normal(channels, 4 // group, 3, 3)}
+    if bias:
+        weights["c"] = normal(channels)
+    conv = f"Conv<pads=[1,1,1,1], group={group}>(x, w{', c' if bias else ''})"
+    return model(
+        f"g (float[N,4,5,5] x) => (float[N,{channels},5,5] y) {{ h = {conv} n = BatchNormalization(h, g, b, m, v) y = Relu(n) }}",
+        **weights,
+        **batch_norm(channels),
+    )
+
+
+def conv_transpose_batchnorm() -> ir.Model:
+    return model(
+        "g (float[1,4,5,5] x) => (float[1,6,7,7] y) {"
+        " h = ConvTranspose<group=2>(x, w) y = BatchNormalization(h, g, b, m, v) }",
+        w=normal(4, 3, 3, 3),
+        **batch_norm(6),
+    )
+
+
+def gemm_batchnorm(transposed: bool = True) -> ir.Model:
+    return model(
+        f"g (float[N,4] x) => (float[N,6] y) {{ h = Gemm<transB={int(transposed)}, alpha=0.5, beta=2.0>(x, w, c)"
+        " y = BatchNormalization(h, g, b, m, v) }",
+        w=normal(6, 4) if transposed else normal(4, 6),
+        c=normal(6),
+        **batch_norm(6),
+    )
+
+
+def float16_conv_batchnorm() -> ir.Model:
+    return model(
+        "g (float16[1,4,5,5] x) => (float16[1,6,3,3] y) { h = Conv(x, w) y = BatchNormalization(h, g, b, m, v) }",
+        w=normal(6, 4, 3, 3, dtype=np.float16),
+        **batch_norm(6, np.float16),
+    )
+
+
+def conv_affine() -> ir.Model:
+    return model(
+        "g (float[1,3,6,6] x) => (float[1,4,4,4] y) {"
+        " h = Conv(x, w, c) m = Mul(h, s) a = Add(t, m) d = Div(a, two) y = Sub(t, d) }",
+        w=normal(4, 3, 3, 3),
+        c=normal(4),
+        s=positive(1, 4, 1, 1),
+        t=normal(4, 1, 1),
+        two=np.float32(2),
+    )
+
+
+def shared_weight_batchnorm() -> ir.Model:
+    return model(
+        "g (float[1,4,5,5] x) => (float[1,4,5,5] y) { h = Conv<pads=[1,1,1,1]>(x, w)"
+        " n = BatchNormalization(h, g, b, m, v) k = Conv<pads=[1,1,1,1]>(n, w) y = BatchNormalization(k, g, b, m, v) }",
+        w=normal(4, 4, 3, 3),
+        **batch_norm(4),
+    )
+
+
+def pad_conv_pool() -> ir.Model:
+    return model(
+        "g (float[1,3,6,6] x) => (float[1,4,4,4] y) { p = Pad(x, pads) h = Conv(p, w) q = Pad(h, pads)"
+        " y = AveragePool<kernel_shape=[3,3], strides=[2,2]>(q) }",
+        pads=np.asarray([0, 0, 1, 1, 0, 0, 1, 2], np.int64),
+        w=normal(4, 3, 3, 3),
+    )
+
+
+def matmul_add() -> ir.Model:
+    return model(
+        "g (float[N,4] x) => (float[N,3] y) { h = MatMul(x, w) a = Add(c, h) k = MatMul(a, u) y = Add(k, d) }",
+        w=normal(4, 5),
+        c=normal(5),
+        u=normal(5, 3),
+        d=normal(1, 3),
+    )
+
+
+def shape_arithmetic() -> ir.Model:
+    return model(
+        "g (float[N,4,6] x) => (float[N,24] y, int64[1] size) { s = Shape(x) first = Constant<value = int64 {1}>()"
+        " second = Constant<value = int64 {2}>() a = Gather<axis=0>(s, first) b = Gather<axis=0>(s, second)"
+        " ab = Mul(a, b) axes = Constant<value_ints = [0]>() size = Unsqueeze(ab, axes)"
+        " minus = Constant<value = int64[1] {-1}>() target = Concat<axis=0>(minus, size) y = Reshape(x, target) }"
+    )
+
+
+def constants() -> ir.Model:
+    return model(
+        "g (float[4] x) => (float[4] y) { a = Constant<value_floats = [1.0, 2.0, 3.0, 4.0]>()"
+        " b = Constant<value_float = 2.5>() c = Mul(a, b) d = Sqrt(c) big = Constant<value = int64[1] {100000}>()"
+        " e = ConstantOfShape(big) m = ReduceSum<keepdims=0>(e) f = Add(d, m) y = Add(x, f) }"
+    )
+
+
+def noops() -> ir.Model:
+    return model(
+        "g (float[N,4,6] x) => (float[N,4,6] y, float[N,4,6] z) { a = Identity(x) b = Cast<to=1>(a)"
+        " c = Transpose<perm=[0,1,2]>(b) d = Concat<axis=0>(c) e = Reshape(d, keep) f = Slice(e, zero, end, one)"
+        " h = Pad(f, nopads) i = Dropout(h) y = Relu(i) z = Identity(x) }",
+        keep=np.asarray([0, -1, 6], np.int64),
+        zero=np.asarray([0], np.int64),
+        end=np.asarray([2**40], np.int64),
+        one=np.asarray([1], np.int64),
+        nopads=np.zeros(6, np.int64),
+    )
+
+
+def if_captures() -> ir.Model:
+    return model(
+        "g (float[2,4] x, bool flag) => (float[2,4] y) { h = MatMul(x, w) i = Identity(h)"
+        " y = If(flag) <then_branch = t () => (float[2,4] a) { k = Constant<value_float = 3.0>() j = Mul(i, k) a = Identity(j) },"
+        " else_branch = e () => (float[2,4] b) { b = Identity(i) }> }",
+        w=normal(4, 4),
+    )
+
+
+def if_folds() -> ir.Model:
+    return model(
+        "g (float[1,4,5,5] x, bool flag) => (float[1,4,5,5] y) {"
+        " y = If(flag) <then_branch = t () => (float[1,4,5,5] a) {"
+        "  h = Conv<pads=[1,1,1,1]>(x, w) a = BatchNormalization(h, g, b, m, v) },"
+        " else_branch = e () => (float[1,4,5,5] o) { k = Conv<pads=[1,1,1,1]>(x, u) o = Mul(k, s) }> }",
+        w=normal(4, 4, 3, 3),
+        u=normal(4, 4, 3, 3, seed=1),
+        s=positive(4, 1, 1),
+        **batch_norm(4),
+    )
+
+
+def loop() -> ir.Model:
+    return model(
+        "g (float[4] x) => (float[4] y, float[3,4] each) { trips = Constant<value = int64 {3}>()"
+        " go = Constant<value = bool {1}>() y, each = Loop(trips, go, x) <body = b (int64 i, bool c, float[4] s)"
+        " => (bool d, float[4] t, float[4] u) { d = Identity(c) two = Constant<value_float = 2.0>() m = Mul(s, two)"
+        " t = Add(m, x) u = Identity(t) }> }"
+    )
+
+
+def scan() -> ir.Model:
+    return model(
+        "g (float[4] init, float[3,4] xs) => (float[4] y, float[3,4] ys) {"
+        " y, ys = Scan(init, xs) <num_scan_inputs = 1, body = b (float[4] s, float[4] v) =>"
+        " (float[4] t, float[4] o) { a = Add(s, v) k = Identity(bias) t = Add(a, k) o = Identity(t) }> }",
+        bias=normal(4),
+    )
+
+
+def shadowed() -> ir.Model:
+    """Both branches call their value h, and so does the graph around them."""
+    return model(
+        "g (float[4] x, bool flag) => (float[4] y) { z = Relu(x)"
+        " k = If(flag) <then_branch = t () => (float[4] a) { h = Neg(z) i = Identity(h) a = Abs(i) },"
+        " else_branch = e () => (float[4] b) { h = Sqrt(z) i = Identity(h) b = Exp(i) }> y = Identity(k) }"
+    )
+
+
+def duplicates() -> ir.Model:
+    """Equal weights, equal expressions (one of them a graph output), nodes and a weight that nothing needs."""
+    return model(
+        "g (float[N,4] x) => (float[N,4] y, float[N,4] r) { a = MatMul(x, w) b = MatMul(x, u) c = Relu(a) d = Relu(b)"
+        " y = Add(c, d) r = Relu(a) nothing = Neg(x) never = Add(nothing, unread) }",
+        w=normal(4, 4),
+        u=normal(4, 4),
+        unread=normal(4),
+    )
+
+
+def functions() -> ir.Model:
+    return ir.from_onnx_text(
+        '<ir_version: 8, opset_import: ["" : 17, "local" : 1, "com.microsoft" : 1]>\n'
+        "g (float[N,4] x) => (float[N,4] y) { h = local.twice(x) y = local.shift<by = 1.5>(h) }\n"
+        '<domain: "local", opset_import: ["" : 17, "local" : 1]> twice (a) => (c) { c = Add(a, a) }\n'
+        '<domain: "local", opset_import: ["" : 17, "local" : 1]> shift <by> (a) => (c)'
+        " { k = Constant<value_float : float = @by>() c = Add(a, k) }\n"
+        '<domain: "local", opset_import: ["" : 17]> unused (a) => (c) { c = Neg(a) }\n'
+    )
+
+
+def overridable() -> ir.Model:
+    """w is an initializer and an input: a default the caller may replace."""
+    built = conv_batchnorm(bias=False)
+    built.graph.inputs.append(built.graph.initializers["w"])
+    return built
+
+
+def quantized() -> ir.Model:
+    return model(
+        "g (float[N,4] x) => (float[N,3] y) { q = QuantizeLinear(x, s, zp) d = DequantizeLinear(q, s, zp)"
+        " w = DequantizeLinear(wq, ws, wzp) y = MatMul(d, w) }",
+        s=np.float32(0.05),
+        zp=np.uint8(128),
+        wq=np.random.default_rng(0).integers(-127, 127, (4, 3)).astype(np.int8),
+        ws=np.float32(0.01),
+        wzp=np.int8(0),
+    )
+
+
+def mean_pool() -> ir.Model:
+    return model(
+        "g (float[N,3,5,5] x) => (float[N,3,1,1] y, float[N,3] z) {"
+        " y = ReduceMean<axes=[2,3]>(x) z = ReduceMean<axes=[2,3], keepdims=0>(x) }"
+    )
+
+
+def optional_inputs() -> ir.Model:
+    """An omitted input in the middle (Resize without roi), an omitted output (Y of an LSTM)."""
+    return model(
+        "g (float[1,1,4,4] x, float[3,2,4] s) => (float[1,1,8,8] y, float[1,2,3] h) {"
+        ' y = Resize<mode="nearest">(x, , scales) , h = LSTM<hidden_size=3>(s, w, r) }',
+        scales=np.asarray([1, 1, 2, 2], np.float32),
+        w=normal(1, 12, 4),
+        r=normal(1, 12, 3),
+    )
+
+
+MODELS: dict[str, Callable[[], ir.Model]] = {
+    "conv_batchnorm": conv_batchnorm,
+    "conv_batchnorm_no_bias": lambda: conv_batchnorm(bias=False),
+    "grouped_conv_batchnorm": lambda: conv_batchnorm(group=2),
+    "depthwise_conv_batchnorm": lambda: conv_batchnorm(bias=False, group=4),
+    "conv_transpose_batchnorm": conv_transpose_batchnorm,
+    "gemm_batchnorm": gemm_batchnorm,
+    "gemm_batchnorm_plain": lambda: gemm_batchnorm(transposed=False),
+    "float16_conv_batchnorm": float16_conv_batchnorm,
+    "conv_affine": conv_affine,
+    "shared_weight_batchnorm": shared_weight_batchnorm,
+    "pad_conv_pool": pad_conv_pool,
+    "matmul_add": matmul_add,
+    "shape_arithmetic": shape_arithmetic,
+    "constants": constants,
+    "noops": noops,
+    "if_captures": if_captures,
+    "if_folds": if_folds,
+    "loop": loop,
+    "scan": scan,
+    "shadowed": shadowed,
+    "duplicates": duplicates,
+    "functions": functions,
+    "overridable": overridable,
+    "quantized": quantized,
+    "mean_pool": mean_pool,
+    "optional_inputs": optional_inputs,
+}
