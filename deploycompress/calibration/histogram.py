@@ -39,9 +39,10 @@ class Histogram:
         if flat.size == 0:
             return cls(_SMALLEST_EXPONENT, np.zeros(BINS, np.int64))
         exponent = exponent_of(float(max(flat.max(), -flat.min())))
-        # float64 keeps the product exact enough that a bin edge, a multiple of a power of two, is never crossed.
-        position = flat.astype(np.float64) * (BINS / 2 / 2.0**exponent) + BINS / 2
-        index = np.floor(position).astype(np.int64)
+        # A product with a power of two is exact, and the offset is added after rounding down, as an integer: a bin
+        # edge is never crossed, however close a value lies to it.
+        position = np.floor(flat.astype(np.float64) * (BINS / 2 / 2.0**exponent))
+        index = position.astype(np.int64) + BINS // 2
         np.clip(index, 0, BINS - 1, out=index)
         return cls(exponent, np.bincount(index, minlength=BINS).astype(np.int64))
 

@@ -1,0 +1,43 @@
+# `make demo` and `make test` are all a newcomer types; each makes the environment when it is absent.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+JOBS   ?= 2
+
+.PHONY: demo test check lint types layers format bench clean
+
+demo: $(READY)  ## train, distil, export, rewrite, quantize and measure a digit classifier
+	$(BIN)/deploycompress run models/digits/recipe.yaml
+
+test: $(READY)  ## the whole test suite
+	$(BIN)/pytest -n $(JOBS)
+
+check: lint types layers  ## what CI runs before the tests
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+layers: $(READY)
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## the figures of docs/results.md (needs the shared models and data)
+	$(BIN)/python bench/classifiers.py
+	$(BIN)/python bench/optimize_table.py
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $@
+
+clean:
+	rm -rf build $(VENV)

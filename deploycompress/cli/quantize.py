@@ -1,0 +1,123 @@
+"""`deploycompress quantize`: float ONNX file and samples in, int8 file out, checked and timed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploycompress.cli.console import JsonOption, show_settings, stderr, stdout, track, write_json
+from deploycompress.errors import GateError, UsageError
+
+if TYPE_CHECKING:
+    from deploycompress.flow.quantize import QuantizeResult
+
+_METHODS = ("minmax", "percentile", "mse")
+
+
+def quantize(
+    model: Annotated[Path, typer.Argument(help="Float ONNX file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write (default: MODEL.int8.onnx beside the input).")
+    ] = None,
+    calib: Annotated[
+        str | None,
+        typer.Option(help="Calibration samples: folder, file, module:function, or random (figures are then void)."),
+    ] = None,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="Find activation scales at run time; needs no samples.")
+    ] = False,
+    target: Annotated[str, typer.Option(help="Target profile, a TOML file, or auto for this machine.")] = "auto",
+    preprocess: Annotated[str | None, typer.Option(help="How images become inputs: a preset or a file.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
+    ranges: Annotated[str, typer.Option(help="How activation ranges are chosen: minmax, percentile or mse.")] = "mse",
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave nodes float: glob on node or tensor names (several times).")
+    ] = None,
+    no_measure: Annotated[bool, typer.Option("--no-measure", help="Do not time anything.")] = False,
+    allow_slower: Annotated[
+        bool, typer.Option("--allow-slower", help="Accept a file that was measured slower than the float model.")
+    ] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Quantize to int8 in the form the target's kernels run fastest, and say what it bought."""
+    if ranges not in _METHODS:
+        raise UsageError(f"unknown range method {ranges!r}", where="--ranges", remedy=f"choose {', '.join(_METHODS)}")
+    from deploycompress.flow.host import resolve
+    from deploycompress.flow.quantize import quantize as run
+
+    chosen = resolve(target)
+    output = output or model.with_name(f"{model.stem}.int8.onnx")
+    show_settings(
+        "quantize",
+        {
+            "model": model,
+            "output": output,
+            "target": chosen.name if target == chosen.name else f"{chosen.name} ({target})",
+            "form": "dynamic int8" if dynamic else "static int8",
+            "calibration": calib,
+            "preprocess": preprocess,
+            "ranges": None if dynamic else ranges,
+            "exclude": ", ".join(exclude or []) or None,
+        },
+    )
+    result = run(
+        model,
+        output,
+        calib=calib,
+        target=chosen,
+        dynamic=dynamic,
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        limit=limit,
+        method=ranges,  # type: ignore[arg-type]  # checked against _METHODS above
+        exclude=exclude or [],
+        measure=not no_measure,
+        track=track,
+    )
+    _print(result, stderr if str(json_path) == "-" else stdout)
+    write_json(result, json_path)
+    if result.is_slower and not allow_slower:
+        raise GateError(
+            "the int8 model is slower than the float one on this machine",
+            where=str(result.output),
+            remedy="it was written all the same; --allow-slower accepts it for its size",
+        )
+
+
+def _print(result: QuantizeResult, write: Callable[[str], None]) -> None:
+    from deploycompress.cli.tables import render
+
+    counted = Counter((node.op_type, node.form, node.reason) for node in result.nodes)
+    rows = [(op_type, form, count, reason) for (op_type, form, reason), count in counted.most_common()]
+    write(render(("operator", "form", "nodes", "why"), rows))
+    for skipped in result.skipped:
+        write(f"skipped {skipped.path}: {skipped.reason}")
+    for note in result.notes:
+        write(f"note: {note}")
+    write(f"{result.output}: {verdict(result)}")
+
+
+def verdict(result: QuantizeResult) -> str:
+    """One line: size, speed, closeness to the float model."""
+    parts = [
+        f"{result.bytes_before} -> {result.bytes_after} bytes "
+        f"({result.bytes_before / result.bytes_after:.2f}x smaller)",
+        f"{result.int8_nodes} nodes run in int8",
+    ]
+    if result.weights_dequantized:
+        parts.append(f"{result.weights_dequantized} weights are dequantized on every run")
+    if result.comparison is None:
+        parts.append("speed not measured")
+    else:
+        low, high = result.comparison.interval.low, result.comparison.interval.high
+        parts.append(f"{result.comparison.verdict} (x{result.comparison.speedup:.2f} [{low:.2f}, {high:.2f}])")
+    closeness = f"SQNR {result.fidelity.sqnr_db:.1f} dB"
+    if result.fidelity.agreement is not None:
+        closeness += f", same decision on {100 * result.fidelity.agreement:.1f} %"
+    parts.append(f"{closeness} ({result.fidelity.count} samples, against the float model)")
+    return ", ".join(parts)
