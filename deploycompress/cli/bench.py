@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -49,14 +51,15 @@ def bench(
 
     Each model runs in fresh processes, in interleaved rounds. FASTER and SLOWER are said only beyond the noise.
     """
-    from deploycompress import flow, targets
+    from deploycompress.flow.bench import bench as measure
+    from deploycompress.flow.host import resolve
     from deploycompress.records.files import write_text
     from deploycompress.report import html as html_report
     from deploycompress.report import json as json_report
     from deploycompress.report import markdown as markdown_report
     from deploycompress.report import terminal
 
-    profile = None if target is None else targets.load(target)
+    profile = None if target is None else resolve(target)
     providers = [name for name in (provider or "").split(",") if name.strip()] or None
     drop = None if max_drop is None else _share(max_drop)
     for path in (json_path, markdown, html):
@@ -78,7 +81,7 @@ def bench(
             or None,
         },
     )
-    report = flow.bench(
+    report = measure(
         models,
         target=profile,
         eval_data=eval_data,
@@ -99,14 +102,18 @@ def bench(
         command=shlex.join(["deploycompress", *sys.argv[1:]]),
         track=console.track,
     )
-    for path, render in ((json_path, json_report.render), (markdown, markdown_report.render), (html, html_report.render)):
+    for path, render in (
+        (json_path, json_report.render),
+        (markdown, markdown_report.render),
+        (html, html_report.render),
+    ):
         if path is not None and str(path) != "-":
             write_text(path, render(report))
             console.stderr(f"  wrote {path}")
     if json_path is not None and str(json_path) == "-":
         console.stdout(json_report.render(report).rstrip())
     else:
-        console.stdout(terminal.render(report, **_terminal()).rstrip())
+        console.stdout(terminal.render(report, width=_columns(), color=_wants_color()).rstrip())
     failed = [gate for gate in report.gates if not gate.met]
     if failed:
         raise GateError("; ".join(f"{gate.name} was not met ({gate.detail})" for gate in failed))
@@ -140,11 +147,10 @@ def _check_writable(path: Path | None) -> None:
         raise EnvironmentLacksError(f"its folder cannot be made: {error.strerror}", where=str(path)) from error
 
 
-def _terminal() -> dict[str, int | bool]:
-    """Width and colour of standard output; a pipe or file gets 120 columns and no colour."""
-    import os
-    import shutil
+def _columns() -> int:
+    """Width of standard output; a pipe or file gets 120 columns."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 120
 
-    if not sys.stdout.isatty():
-        return {"width": 120, "color": False}
-    return {"width": shutil.get_terminal_size().columns, "color": "NO_COLOR" not in os.environ}
+
+def _wants_color() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ

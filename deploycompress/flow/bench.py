@@ -7,50 +7,28 @@ provider; 4. run the evaluation data through them; 5. compare, judge, say what w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
 from deploycompress import __version__, data
-from deploycompress import model as models_on_disk
 from deploycompress.data import Samples
 from deploycompress.errors import EnvironmentLacksError, UnsupportedError, UsageError
 from deploycompress.flow import verdict
 from deploycompress.flow.evaluate import Evaluation, evaluate
-from deploycompress.measurement import latency, providers, size
+from deploycompress.flow.subjects import Subject, subjects
+from deploycompress.measurement import latency, providers
 from deploycompress.measurement.environment import environment
-from deploycompress.records.measured import ModelSize
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.report import MEASURED, DataSource, Gate, Report, Row, Settings, SkippedSample
 from deploycompress.records.signature import Signature
 from deploycompress.records.steps import StepOutcome
-from deploycompress.runtime.probe import probe
 from deploycompress.runtime.session import CPU, Feed, Session, SessionConfig
 from deploycompress.runtime.threads import available_threads
 from deploycompress.targets import Target
 
 _LATENCY_FEEDS = 4
 _RANDOM_SAMPLES = 32
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One model file, probed.
-
-    Attributes:
-        name: Unique short name.
-        path: The file.
-        signature: What it takes and gives.
-        sha256: Over the file and its external data.
-        size: On disk and on the wire.
-    """
-
-    name: str
-    path: Path
-    signature: Signature
-    sha256: str
-    size: ModelSize
 
 
 def bench(
@@ -107,24 +85,21 @@ def bench(
         UsageError: The models take different inputs, or a limit needs data that was not given.
         EnvironmentLacksError: With `strict`, a provider is absent or left work to another.
     """
-    if not models:
-        raise UsageError("there is no model to measure")
     if max_drop is not None and eval_data is None:
         raise UsageError("a largest accuracy drop needs labelled samples", remedy="add --eval")
     requested = _providers(execution_providers, target)
     here = environment()
-    subjects = [_subject(path, name) for path, name in zip(models, _names(models), strict=True)]
-    _check_same_inputs(subjects)
-    samples = _samples(eval_data, subjects[0].signature, preprocess, labels, tokenizer, limit)
+    found = subjects(models)
+    samples = _samples(eval_data, found[0].signature, preprocess, labels, tokenizer, limit)
     feeds = _latency_feeds(samples, batch)
     used = threads or (target.threads if target is not None else 0) or available_threads()
     settings = Settings(batch=batch, threads=used, rounds=rounds, seconds=seconds, launches=launches)
     rows: list[Row] = []
     for chosen in requested:
         config = SessionConfig(providers=chosen, threads=used)
-        measured = _measure_on(subjects, config, feeds, settings, strict=strict, track=track)
-        found = _evaluate_on(subjects, measured, config, samples, output, track)
-        rows += [_with_evaluation(row, evaluation) for row, evaluation in zip(measured, found, strict=True)]
+        measured = _measure_on(found, config, feeds, settings, strict=strict, track=track)
+        evaluations = _evaluate_on(found, measured, config, samples, output, track)
+        rows += [_with_evaluation(row, evaluation) for row, evaluation in zip(measured, evaluations, strict=True)]
     if target is not None:
         rows = [row.model_copy(update={"notes": row.notes + verdict.over_budget(row, target)}) for row in rows]
     gates = _gates(rows, require_speedup, max_drop)
@@ -154,38 +129,6 @@ def _providers(names: Sequence[str] | None, target: Target | None) -> list[tuple
     return [tuple(target.providers)] if target is not None else [(CPU,)]
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """File stems, with as much of the folder as tells equal stems apart, and a number where nothing does."""
-    stems = [path.stem for path in paths]
-    names = [
-        stem if stems.count(stem) == 1 else f"{path.parent.name}/{stem}"
-        for path, stem in zip(paths, stems, strict=True)
-    ]
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
-        for index, name in enumerate(names)
-    ]
-
-
-def _subject(path: Path, name: str) -> Subject:
-    """Refuses what must not be opened, then opens it where it can do no harm."""
-    sha256 = models_on_disk.fingerprint(path)
-    return Subject(name, path, probe(path), sha256, size.size(path, models_on_disk.data_files(path)))
-
-
-def _check_same_inputs(subjects: Sequence[Subject]) -> None:
-    first = subjects[0]
-    for other in subjects[1:]:
-        ours, theirs = ({(spec.name, spec.dtype) for spec in subject.signature.inputs} for subject in (first, other))
-        if ours != theirs:
-            raise UsageError(
-                f"the models take different inputs: {first.name} takes "
-                f"{', '.join(map(str, first.signature.inputs))}; {other.name} takes "
-                f"{', '.join(map(str, other.signature.inputs))}",
-                remedy="benchmark models that take the same inputs, or rename the inputs",
-            )
-
-
 def _samples(
     source: str | None,
     signature: Signature,
@@ -212,7 +155,7 @@ def _latency_feeds(samples: Samples, batch: int) -> tuple[Feed, ...]:
 
 
 def _measure_on(
-    subjects: Sequence[Subject],
+    models: Sequence[Subject],
     config: SessionConfig,
     feeds: tuple[Feed, ...],
     settings: Settings,
@@ -225,9 +168,9 @@ def _measure_on(
     if reason is not None:
         if strict:
             raise EnvironmentLacksError(reason, remedy="install the ONNX Runtime wheel that has it")
-        return [_row(subject, subjects[0], config, f"not measured: {reason}") for subject in subjects]
+        return [_row(subject, models[0], config, f"not measured: {reason}") for subject in models]
     timed = latency.measure(
-        [latency.Candidate(subject.path, config, feeds, settings.batch) for subject in subjects],
+        [latency.Candidate(subject.path, config, feeds, settings.batch) for subject in models],
         rounds=settings.rounds,
         seconds=settings.seconds,
         launches=settings.launches,
@@ -235,13 +178,13 @@ def _measure_on(
     )
     rows = []
     baseline_ran = providers.fallback(timed[0].placement) is None
-    for subject, found in zip(subjects, timed, strict=True):
+    for subject, found in zip(models, timed, strict=True):
         fallen, mixed = providers.fallback(found.placement), providers.mixed(found.placement)
         if strict and (fallen or mixed):
             raise EnvironmentLacksError(
                 fallen or mixed or "", where=str(subject.path), remedy="leave out --strict to measure it as it is"
             )
-        row = _row(subject, subjects[0], config, MEASURED if fallen is None else f"not measured: {fallen}")
+        row = _row(subject, models[0], config, MEASURED if fallen is None else f"not measured: {fallen}")
         update = {
             "latency": found.latency if fallen is None else None,
             "comparison": found.comparison if fallen is None and baseline_ran else None,
@@ -268,7 +211,7 @@ def _row(subject: Subject, baseline: Subject, config: SessionConfig, status: str
 
 
 def _evaluate_on(
-    subjects: Sequence[Subject],
+    models: Sequence[Subject],
     rows: Sequence[Row],
     config: SessionConfig,
     samples: Samples,
@@ -278,7 +221,7 @@ def _evaluate_on(
     """Accuracy and fidelity of every model on these providers; None for all where they were not measured there."""
     if not all(row.measured for row in rows):
         return [None] * len(rows)
-    sessions = [Session(subject.path, config) for subject in subjects]
+    sessions = [Session(subject.path, config) for subject in models]
     return list(evaluate(sessions, samples, output=output, track=track))
 
 

@@ -1,4 +1,4 @@
-"""models and samples -> accuracy of each with its paired drop, and fidelity to the first, in one pass over the samples."""
+"""models and samples -> accuracy of each with its paired drop, and fidelity to the first, in one pass."""
 
 from __future__ import annotations
 

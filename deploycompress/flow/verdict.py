@@ -10,7 +10,7 @@ from deploycompress.targets import Target
 
 
 def require_speedup(rows: Sequence[Row], least: float) -> Gate:
-    """Met where every model but the first reaches `least` times the baseline's speed, beyond the noise where `least` > 1."""
+    """Met where every other model is `least` times as fast as the first and, above 1, FASTER beyond the noise."""
     said, met = [], True
     for row in _candidates(rows):
         if row.comparison is None:
@@ -59,7 +59,9 @@ def summary(rows: Sequence[Row]) -> str:
     candidates = _candidates(rows)
     if not candidates:
         first = rows[0]
-        speed = words.milliseconds_interval(first.latency.median_ms, first.latency.median_interval) if first.latency else ""
+        speed = (
+            words.milliseconds_interval(first.latency.median_ms, first.latency.median_interval) if first.latency else ""
+        )
         return f"{first.name}: {f'median {speed}' if speed else first.status}, {words.size(first.size_bytes)}."
     return "\n".join(f"{_sentence(row)}." for row in candidates)
 

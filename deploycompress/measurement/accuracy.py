@@ -147,8 +147,8 @@ def mcnemar(lost: int, gained: int) -> float:
 
 
 def _class_numbers(labels: Sequence[int | float | None]) -> NDArray[np.int64]:
-    numbers = [label for label in labels if label is not None and label == int(label)]
-    if len(numbers) < len(labels) or not labels:
-        other = next((label for label in labels if label not in numbers), None)
-        raise UnsupportedError(f"top-1 needs a class number for every sample, and one has the label {other!r}")
-    return np.array([int(number) for number in numbers], dtype=np.int64)
+    other = [label for label in labels if label is None or not float(label).is_integer()]
+    if other or not labels:
+        said = f"one has the label {other[0]!r}" if other else "there is none"
+        raise UnsupportedError(f"top-1 needs a class number for every sample, and {said}")
+    return np.array([int(label) for label in labels if label is not None], dtype=np.int64)

@@ -32,6 +32,7 @@ from deploycompress.records.progress import Track, silent
 from deploycompress.runtime.session import Feed, SessionConfig
 
 _WARM_UP_MS = 1000.0
+_RUNS_FOR_INTERVALS = 10_000
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,8 @@ def _summary(
     *,
     is_baseline: bool,
 ) -> Measured:
-    width = min(len(times) for times in record.rounds)
+    # The intervals need no more than some ten thousand runs; where there are more, each round gives its first few.
+    width = min(*(len(times) for times in record.rounds), max(1, _RUNS_FOR_INTERVALS // len(record.rounds)))
     table = np.array([times[:width] for times in record.rounds])
     runs = np.concatenate([np.asarray(times) for times in record.rounds])
     medians = np.array([np.median(times) for times in record.rounds])

@@ -18,7 +18,7 @@ def resolve(name: str) -> str:
     Raises:
         UnknownNameError: ONNX Runtime has no provider of that name on any platform.
     """
-    known = {full.removesuffix(_SUFFIX).lower(): full for full in onnxruntime().get_all_providers()}
+    known: dict[str, str] = {full.removesuffix(_SUFFIX).lower(): full for full in onnxruntime().get_all_providers()}
     short = name.strip().lower().removesuffix(_SUFFIX.lower())
     if short not in known:
         raise UnknownNameError("execution provider", name, known)

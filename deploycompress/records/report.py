@@ -15,7 +15,6 @@ from deploycompress.records.environment import Environment
 from deploycompress.records.measured import Accuracy, Comparison, Fidelity, Latency, Placement
 from deploycompress.records.steps import StepOutcome
 
-SCHEMA_VERSION = 1
 MEASURED = "measured"
 
 
@@ -134,7 +133,7 @@ class Report(_Frozen):
         verdict: The result in words, one line per model.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     package_version: str
     created: str
     command: str

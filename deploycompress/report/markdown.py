@@ -15,7 +15,12 @@ def render(report: Report) -> str:
     env, settings = report.environment, report.settings
     metric = next((row.accuracy.metric for row in report.rows if row.accuracy), "accuracy")
     heads = ["model", metric, "drop", "size", "median", "p95", "speed", "ran on"]
-    lines = [*(f"**{escape(line)}**  " for line in report.verdict.splitlines()), "", _line(heads), _line(["---"] * len(heads))]
+    lines = [
+        *(f"**{escape(line)}**  " for line in report.verdict.splitlines()),
+        "",
+        _line(heads),
+        _line(["---"] * len(heads)),
+    ]
     lines += [_line(_cells(row)) for row in report.rows]
     lines += ["", "Intervals are at the 95 % level.", ""]
     lines += [f"- gate {_code(g.name)} {'met' if g.met else '**not met**'}: {escape(g.detail)}" for g in report.gates]
@@ -25,7 +30,9 @@ def render(report: Report) -> str:
     for step in report.steps:
         lines.append(f"- step {_code(step.name)} {'kept' if step.kept else 'reverted'}: {escape(step.reason)}")
     for source in report.data:
-        lines.append(f"- {source.role} data: {_code(source.source)}, {source.samples} samples, {source.fingerprint[:12]}")
+        lines.append(
+            f"- {source.role} data: {_code(source.source)}, {source.samples} samples, {source.fingerprint[:12]}"
+        )
     lines.append(
         f"- {escape(env.cpu)} ({env.machine}, {' '.join(env.cpu_flags)}), ONNX Runtime {env.onnxruntime}, "
         f"Python {env.python}, {escape(env.os)}; {settings.launches} processes a model, batch {settings.batch}"

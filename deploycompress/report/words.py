@@ -22,23 +22,25 @@ def size(size_bytes: int | None) -> str:
 
 def milliseconds(value_ms: float) -> str:
     """Three significant digits, in microseconds below 0.1 ms."""
-    return f"{three_digits(value_ms)} ms" if value_ms >= MICROSECONDS_BELOW_MS else f"{three_digits(1000 * value_ms)} µs"
+    return (
+        f"{three_digits(value_ms)} ms" if value_ms >= MICROSECONDS_BELOW_MS else f"{three_digits(1000 * value_ms)} µs"
+    )
 
 
 def milliseconds_interval(value_ms: float, interval: Interval) -> str:
-    """ "1.20 ms (1.18 to 1.23)", the interval in the unit of the value."""
+    """As in "1.20 ms (1.18 to 1.23)", the interval in the unit of the value."""
     scale = 1 if value_ms >= MICROSECONDS_BELOW_MS else 1000
     return f"{milliseconds(value_ms)} ({three_digits(scale * interval.low)} to {three_digits(scale * interval.high)})"
 
 
 def percent(accuracy: Accuracy) -> str:
-    """ "81.0 % (79.9 to 82.1)"."""
+    """As in "81.0 % (79.9 to 82.1)"."""
     low, high = accuracy.interval.low, accuracy.interval.high
     return f"{100 * accuracy.value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def drop(accuracy: Accuracy) -> str | None:
-    """ "0.8 points (-0.1 to 1.7)": points of accuracy lost against the baseline; None for the baseline."""
+    """As in "0.8 points (-0.1 to 1.7)": points of accuracy lost against the baseline; None for the baseline."""
     if accuracy.drop is None or accuracy.drop_interval is None:
         return None
     low, high = accuracy.drop_interval.low, accuracy.drop_interval.high
@@ -46,19 +48,19 @@ def drop(accuracy: Accuracy) -> str | None:
 
 
 def smaller(value: float) -> str:
-    """ "12.3x smaller", "1.10x larger" or, within half a percent, "same size"; against the baseline."""
+    """As in "12.3x smaller", "1.10x larger" or, within half a percent, "same size"; against the baseline."""
     if abs(value - 1) < 0.005:
         return "same size"
     return f"{ratio(value)} smaller" if value >= 1 else f"{ratio(1 / value)} larger"
 
 
 def ratio(value: float) -> str:
-    """ "3.41x", "12.3x", "110x"."""
+    """As in "3.41x", "12.3x", "110x"."""
     return f"{three_digits(value)}x"
 
 
 def ratio_interval(comparison: Comparison) -> str:
-    """ "3.41x (3.30 to 3.52)"."""
+    """As in "3.41x (3.30 to 3.52)"."""
     low, high = comparison.interval.low, comparison.interval.high
     return f"{ratio(comparison.speedup)} ({three_digits(low)} to {three_digits(high)})"
 
@@ -93,5 +95,5 @@ def three_digits(value: float) -> str:
 
 
 def threads(count: int) -> str:
-    """ "1 thread", "4 threads"."""
+    """As in "1 thread", "4 threads"."""
     return f"{count} thread{'' if count == 1 else 's'}"

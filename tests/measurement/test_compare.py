@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploycompress.measurement.compare import judge, quick_compare, student_t
+from deploycompress.runtime.session import Session, SessionConfig
+
+ONE_THREAD = SessionConfig(threads=1)
+
+
+def test_same_file_has_no_winner(mlp: Callable[..., Path], feed: dict[str, np.ndarray]) -> None:
+    # A/A. Measured over 280 comparisons: no verdict at all, so two in eight would mean the method is broken.
+    path = mlp(6)
+    verdicts = [
+        quick_compare(Session(path, ONE_THREAD), Session(path, ONE_THREAD), feed, budget_s=0.4, seed=i).verdict
+        for i in range(8)
+    ]
+    assert sum(verdict != "NO DIFFERENCE" for verdict in verdicts) <= 1
+
+
+def test_more_work_is_slower_and_less_is_faster(mlp: Callable[..., Path], feed: dict[str, np.ndarray]) -> None:
+    small, large = Session(mlp(6, "six"), ONE_THREAD), Session(mlp(16, "sixteen"), ONE_THREAD)
+    slower = quick_compare(small, large, feed, budget_s=0.4)
+    faster = quick_compare(large, small, feed, budget_s=0.4)
+    assert slower.verdict == "SLOWER"
+    assert slower.interval.high < 1
+    assert faster.verdict == "FASTER"
+    assert faster.interval.low > 1
+
+
+def test_verdict_on_noise_alone_is_rare() -> None:
+    # Rounds of equal models with correlated log-normal noise of 5 %, the worst seen on a shared machine. At the 95 %
+    # level with a minimum effect on top fewer than 5 % of 400 may find a winner; the sd of that count is 4.4.
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for i in range(400):
+        shared = np.exp(np.cumsum(rng.normal(scale=0.02, size=40)))  # the machine drifts under both alike
+        times = shared * np.exp(rng.normal(scale=0.05, size=(2, 40)))
+        wrong += judge(times[0], times[1], seed=i).verdict != "NO DIFFERENCE"
+    assert wrong <= 0.05 * 400 + 3 * 4.4
+
+
+def test_processes_that_differ_for_good_are_no_evidence() -> None:
+    # Each launch draws a memory layout worth +-3 %, constant inside it; rounds inside a launch are almost free of
+    # noise. Treating 100 rounds as independent would always find a winner; five launches must not, beyond 5 % of 400
+    # (sd 4.4).
+    rng = np.random.default_rng(0)
+    pooled = launched = 0
+    for i in range(400):
+        layout = np.repeat(rng.normal(scale=0.03, size=5), 20)
+        candidate = np.exp(layout + rng.normal(scale=0.002, size=100))
+        pooled += judge(np.ones(100), candidate, min_effect=0.0, seed=i).interval.excludes(1)
+        launched += judge(np.ones(100), candidate, launches=5, min_effect=0.0).interval.excludes(1)
+    assert pooled > 100
+    assert launched <= 0.05 * 400 + 3 * 4.4
+
+
+def test_real_difference_over_launches_is_found() -> None:
+    rng = np.random.default_rng(0)
+    noise = np.repeat(rng.normal(scale=0.01, size=5), 20) + rng.normal(scale=0.05, size=100)
+    found = judge(2 * np.exp(noise), np.ones(100), launches=5)
+    assert found.verdict == "FASTER"
+    assert found.interval.low < 2 < found.interval.high
+    assert found.rounds == 100
+
+
+def test_difference_below_the_minimum_effect_is_none() -> None:
+    candidate = np.full(50, 1 / 1.015) + np.random.default_rng(0).normal(scale=1e-4, size=50)
+    found = judge(np.ones(50), candidate)
+    assert found.interval.low > 1
+    assert found.verdict == "NO DIFFERENCE"
+    assert judge(np.ones(50), candidate, min_effect=0.01).verdict == "FASTER"
+
+
+def test_candidate_twice_as_slow_has_speedup_one_half() -> None:
+    found = judge(np.ones(20), np.full(20, 2.0))
+    assert found.speedup == pytest.approx(0.5)
+    assert found.verdict == "SLOWER"
+
+
+@pytest.mark.parametrize(
+    # Two-sided 95 % and 99 % points of the t distribution, from the NIST/SEMATECH handbook, section 1.3.6.7.2.
+    ("p", "freedom", "expected"),
+    [(0.975, 1, 12.706), (0.975, 4, 2.776), (0.975, 9, 2.262), (0.975, 100, 1.984), (0.995, 3, 5.841)],
+)
+def test_student_t_matches_the_tables(p: float, freedom: int, expected: float) -> None:
+    assert student_t(p, freedom) == pytest.approx(expected, abs=6e-4)

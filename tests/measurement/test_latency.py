@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploycompress.errors import ModelRejectedError
+from deploycompress.measurement.latency import Candidate, Sampler, measure
+from deploycompress.measurement.process import Block, Finished, Opened
+from deploycompress.records.measured import Placement
+from deploycompress.runtime.session import CPU, SessionConfig
+
+Make = Callable[..., Path]
+ONE_THREAD = SessionConfig(threads=1)
+
+
+class Clock:
+    """A sampler of known times: `time_ms(n)` is the time of run number n since the process began."""
+
+    def __init__(self, time_ms: Callable[[int], float], log: list[str], name: str) -> None:
+        self._time_ms, self._log, self._name, self._run = time_ms, log, name, 0
+
+    def open(self) -> Opened:
+        self._log.append(f"open {self._name}")
+        return Opened(load_ms=40.0, first_run_ms=self._next(), empty_bytes=50_000_000)
+
+    def warm_up(self, feed: int, budget_ms: float) -> int:
+        self._log.append(f"warm {self._name} {feed}")
+        return int(self._next() * 1e6)
+
+    def block(self, feed: int, runs: int) -> Block:
+        self._log.append(f"{self._name}{feed}")
+        return Block(tuple(self._next() for _ in range(runs)), 0)
+
+    def finish(self) -> Finished:
+        return Finished(60_000_000, Placement((CPU,), {CPU: 3}, 1))
+
+    def _next(self) -> float:
+        self._run += 1
+        return self._time_ms(self._run - 1)
+
+
+def sampled(models: dict[str, Callable[[int], float]], *, feeds: int = 1, **options: object) -> tuple[list, list[str]]:
+    """`measure` over stub samplers, and the log of what it asked them."""
+    log: list[str] = []
+
+    @contextmanager
+    def start(candidate: Candidate) -> Iterator[Sampler]:
+        name = candidate.path.name
+        yield Clock(models[name], log, name)
+
+    candidates = [Candidate(Path(name), ONE_THREAD, ({"x": np.zeros(1)},) * feeds) for name in models]
+    return list(measure(candidates, start=start, seconds=0, **options)), log  # type: ignore[arg-type]
+
+
+def jitter(base_ms: float, seed: int) -> Callable[[int], float]:
+    rng = np.random.default_rng(seed)  # goes on from launch to launch
+    return lambda _: base_ms * (1 + rng.normal(scale=0.02))
+
+
+def test_slow_first_run_is_reported_apart() -> None:
+    (found,), _ = sampled({"a": lambda run: 500.0 if run == 0 else 5.0}, rounds=40)
+    assert found.latency.first_run_ms == 500.0
+    assert found.latency.load_ms == 40.0
+    assert found.latency.median_ms == pytest.approx(5.0)
+    assert found.latency.max_ms == pytest.approx(5.0)
+
+
+def test_drifting_times_are_flagged_unstable() -> None:
+    (found,), _ = sampled({"a": lambda run: 5 * 1.01**run}, rounds=100, launches=5)
+    assert not found.latency.stable
+    assert found.latency.drift is not None
+    assert found.latency.drift > 0.05
+    assert "UNSTABLE" in found.notes[0]
+
+
+def test_steady_times_are_stable() -> None:
+    (found,), _ = sampled({"a": jitter(5, 0)}, rounds=100)
+    assert found.latency.stable
+    assert found.notes == () or "UNSTABLE" not in found.notes[0]
+
+
+def test_summary_holds_the_quantiles_of_the_runs() -> None:
+    # Fifty rounds of two blocks of one run: a tenth of all runs take 20 ms instead of 10.
+    (found,), _ = sampled({"a": lambda run: 20.0 if run % 10 == 9 else 10.0}, rounds=50, launches=1)
+    latency = found.latency
+    assert (latency.rounds, latency.runs, latency.launches) == (50, 100, 1)
+    assert (latency.min_ms, latency.median_ms, latency.p95_ms, latency.max_ms) == (10.0, 10.0, 20.0, 20.0)
+    assert latency.p95_interval.low <= latency.p95_ms <= latency.p95_interval.high
+    assert found.peak_memory_bytes == 60_000_000
+    assert found.model_memory_bytes == 10_000_000
+
+
+def test_models_of_equal_speed_have_no_winner_and_a_slower_one_loses() -> None:
+    (a, b, c), _ = sampled({"a": jitter(5, 0), "b": jitter(5, 1), "c": jitter(6, 2)}, rounds=50)
+    assert a.comparison is None
+    assert b.comparison is not None
+    assert b.comparison.verdict == "NO DIFFERENCE"
+    assert c.comparison is not None
+    assert c.comparison.verdict == "SLOWER"
+    assert c.comparison.interval.low < 5 / 6 < c.comparison.interval.high
+
+
+def test_rounds_are_interleaved_forwards_and_backwards_from_a_moving_start() -> None:
+    _, log = sampled({"a": lambda _: 5.0, "b": lambda _: 5.0, "c": lambda _: 5.0}, rounds=3, launches=1)
+    assert log == [
+        *("open a", "open b", "open c", "warm a 0", "warm b 0", "warm c 0"),
+        *("a0", "b0", "c0", "c0", "b0", "a0"),
+        *("b0", "c0", "a0", "a0", "c0", "b0"),
+        *("c0", "a0", "b0", "b0", "a0", "c0"),
+    ]
+
+
+def test_every_feed_is_warmed_up_and_all_models_run_the_same_one() -> None:
+    _, log = sampled({"a": lambda _: 5.0, "b": lambda _: 5.0}, feeds=2, rounds=2, launches=1)
+    assert log[2:] == [
+        *("warm a 0", "warm a 1", "warm b 0", "warm b 1"),
+        *("a0", "b0", "b0", "a0"),
+        *("b1", "a1", "a1", "b1"),
+    ]
+
+
+def test_both_parts_of_the_stop_rule_hold() -> None:
+    # Enough rounds, but not enough time: the stub is instant, so it goes on long past three rounds.
+    log: list[str] = []
+
+    @contextmanager
+    def start(candidate: Candidate) -> Iterator[Sampler]:
+        yield Clock(lambda _: 5.0, log, candidate.path.name)
+
+    candidate = Candidate(Path("a"), ONE_THREAD, ({"x": np.zeros(1)},))
+    (found,) = measure([candidate], rounds=3, seconds=0.02, launches=2, start=start)
+    assert found.latency.rounds > 20
+    assert found.latency.rounds % 2 == 0  # both launches ran equally many
+    (found,) = measure([candidate], rounds=7, seconds=0, launches=2, start=start)
+    assert found.latency.rounds == 8  # at least seven, in equal parts
+
+
+def test_candidates_with_unlike_feeds_are_an_error() -> None:
+    one = Candidate(Path("a"), ONE_THREAD, ({"x": np.zeros(1)},))
+    two = Candidate(Path("b"), ONE_THREAD, ({"x": np.zeros(1)}, {"x": np.zeros(1)}))
+    with pytest.raises(ValueError, match=r"same number of feeds, at least one; got \[1, 2\]"):
+        measure([one, two])
+
+
+def test_real_workers_agree_that_more_work_is_slower(mlp: Make, feed: dict[str, np.ndarray]) -> None:
+    paths = (mlp(8, "eight"), mlp(8, "again"), mlp(24, "more"))
+    first, again, more = measure(
+        [Candidate(path, ONE_THREAD, (feed,), batch_size=16) for path in paths], rounds=20, seconds=0.2, launches=4
+    )
+    assert again.comparison is not None
+    assert more.comparison is not None
+    # Identical files: at the 95 % level with a minimum effect on top; none of 120 such runs found a winner.
+    assert again.comparison.verdict == "NO DIFFERENCE"
+    assert more.comparison.verdict == "SLOWER"
+    assert first.placement.nodes == {CPU: 8}
+    assert more.placement.nodes == {CPU: 24}
+    assert first.latency.batch_size == 16
+    assert first.latency.median_interval.low <= first.latency.median_ms <= first.latency.median_interval.high
+
+
+def test_unusable_model_ends_the_measurement_with_its_name(
+    mlp: Make, feed: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    candidates = [Candidate(path, ONE_THREAD, (feed,)) for path in (mlp(2), broken)]
+    with pytest.raises(ModelRejectedError, match=r"broken.onnx"):
+        measure(candidates, seconds=0.1)
