@@ -7,10 +7,13 @@ Source: ONNX Runtime contrib operator specifications (QLinear*, QGemm, MatMulInt
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import onnx_ir as ir
+
+from deploycompress.flow.executed import timed_nodes
 
 Kind = Literal["int8", "float", "conversion", "other"]
 
@@ -46,7 +49,7 @@ class Census:
     """Answers about the nodes of one executed graph.
 
     Attributes:
-        kinds: What each node of the main graph does.
+        kinds: What each node does.
         reasons: For every node that could carry weights and stayed float: why.
         dequantized_weights: DequantizeLinear nodes that turn a stored weight into float on every run.
     """
@@ -62,10 +65,11 @@ class Census:
 
 
 def take(model: ir.Model) -> Census:
-    """Classifies every node of the main graph of an executed model."""
-    types = _byte_values(model.graph)
-    kinds = {node: _kind(node, types) for node in model.graph}
-    stored = tuple(n for n in model.graph if n.op_type == "DequantizeLinear" and _is_stored(n.inputs[0]))
+    """Classifies the nodes of an executed model, those of If branches included."""
+    found = list(timed_nodes(model.graph))
+    types = _byte_values(model, found)
+    kinds = {node: _kind(node, types) for node in found}
+    stored = tuple(n for n in found if n.op_type == "DequantizeLinear" and _is_stored(n.inputs[0]))
     census = Census(kinds, {}, stored)
     if not census.is_quantized:
         return census
@@ -75,10 +79,11 @@ def take(model: ir.Model) -> Census:
     return Census(kinds, reasons, stored)
 
 
-def _byte_values(graph: ir.Graph) -> set[ir.Value]:
-    """Values of the main graph whose elements are 8 bits wide."""
-    found = {v for v in (*graph.inputs, *graph.initializers.values()) if v.dtype in _BYTES}
-    for node in graph:
+def _byte_values(model: ir.Model, nodes: Sequence[ir.Node]) -> set[ir.Value]:
+    """Values whose elements are 8 bits wide."""
+    given = [v for graph in model.graphs() for v in (*graph.inputs, *graph.initializers.values())]
+    found = {v for v in given if v.dtype in _BYTES}
+    for node in nodes:
         if node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
             # Without a zero point the result is uint8, and output_dtype may ask for another type (opset 21).
             zero_point = node.inputs[2] if len(node.inputs) > 2 else None

@@ -1,13 +1,15 @@
 """model, feed -> the graph ONNX Runtime really executes, with the time of every node.
 
 The runtime writes the graph after its own fusions; a profile of the same session gives the times, joined by node name.
-Nodes of control-flow bodies run an unknown number of times: their time is already in that of the If, Loop or Scan.
+A branch of an If runs at most once a run, so its nodes are timed as their own; the body of a Loop or Scan runs an unknown
+number of times and is timed as one node.
 Source: ONNX Runtime session options `optimized_model_filepath` and `enable_profiling`.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,7 @@ class Executed:
 
     Attributes:
         model: The graph after the runtime's fusions.
-        times_us: Median kernel time of each node outside control-flow bodies, by node, in order of the graph.
+        times_us: Median kernel time of each node that ran, Loop and Scan bodies excepted, in order of the graph.
         placement: Providers that ran the nodes.
         threads: Intra-op threads.
     """
@@ -73,12 +75,28 @@ def _named(model: ir.Model) -> ir.Model:
     return copy
 
 
+def timed_nodes(graph: ir.Graph) -> Iterator[ir.Node]:
+    """The nodes of `graph` and of the branches of its If nodes, each If before its branches."""
+    for node in graph:
+        yield node
+        for branch in branches(node):
+            yield from timed_nodes(branch)
+
+
+def branches(node: ir.Node) -> list[ir.Graph]:
+    """The two branches of an If; nothing for any other node."""
+    if node.op_type != "If":
+        return []
+    return [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+
+
 def _joined(model: ir.Model, profile: Profile) -> dict[ir.Node, float]:
-    """Profiled time of each node of the main graph, by its name and operator."""
+    """Profiled time of each node, by its name and operator; that of an If without what its branches took."""
     by_name = {(time.name, time.op_type): time.time_us for time in profile.nodes}
     times: dict[ir.Node, float] = {}
-    for node in model.graph:
+    for node in timed_nodes(model.graph):
         time_us = by_name.get((node.name or "", node.op_type))
         if time_us is not None:
-            times[node] = time_us
+            inner = sum(by_name.get((n.name or "", n.op_type), 0.0) for branch in branches(node) for n in branch)
+            times[node] = max(0.0, time_us - inner)
     return times

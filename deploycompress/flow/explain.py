@@ -70,7 +70,7 @@ class ExplainResult:
         source: The model.
         target: Name of the target profile.
         nodes: Nodes in the file, control-flow bodies included.
-        executed_nodes: Nodes of the main graph after the runtime's fusions.
+        executed_nodes: Nodes that ran after the runtime's fusions, a Loop or Scan counted as one.
         time_us: Kernel time of one run (median per node, summed).
         ops: Per operator, dearest first.
         slowest: The dearest nodes.
@@ -150,7 +150,7 @@ def explain(
         source=source,
         target=target.name,
         nodes=len(nodes(model)),
-        executed_nodes=len(executed.model.graph),
+        executed_nodes=len(executed.times_us),
         time_us=sum(executed.times_us.values()),
         ops=_ops(executed, census, total),
         slowest=_slowest(executed, census, total, top),
@@ -190,8 +190,9 @@ def _slowest(executed: Executed, census: Census, total: float, top: int) -> tupl
 
 def _stayed_float(executed: Executed, census: Census) -> tuple[StayedFloat, ...]:
     rows = [
-        StayedFloat(node.name or "", node.op_type, executed.times_us.get(node, 0.0), reason)
+        StayedFloat(node.name or "", node.op_type, executed.times_us[node], reason)
         for node, reason in census.reasons.items()
+        if node in executed.times_us
     ]
     return tuple(sorted(rows, key=lambda row: -row.time_us))
 

@@ -7,7 +7,9 @@ range, a flag with two legal values) the integers are replaced by zeros, then by
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,13 @@ from deploycompress import data as samples
 from deploycompress.errors import ModelRejectedError
 from deploycompress.flow.agreement import difference
 from deploycompress.records.signature import Signature, TensorSpec
-from deploycompress.runtime.session import Session
+from deploycompress.runtime.session import Feed, Session
 
 # (length of a free leading axis, length of every other free axis). The first is tried first; models that reshape to
 # fixed lengths accept few, so the usual sequence and image lengths follow.
 _SHAPES = ((1, 16), (2, 24), (1, 1), (2, 32), (1, 64), (1, 128), (1, 224), (1, 256), (1, 512), (1, 576))
 _FEEDS_PER_SHAPE = 2
+_LARGEST_FEED_ELEMENTS = 4_000_000
 _SHAPES_WANTED = 2
 
 
@@ -77,19 +80,39 @@ def _from_data(signature: Signature, source: str, reader: dict[str, Any]) -> Ite
 
 
 def _random(signature: Signature) -> Iterator[list[dict[str, np.ndarray]]]:
-    free = any(not isinstance(d, int) for spec in signature.inputs for d in spec.shape or (None,))
-    for batch, other in _SHAPES if free else _SHAPES[:1]:
-        inputs = tuple(_bound(spec, batch, other) for spec in signature.inputs)
+    tried: set[tuple[TensorSpec, ...]] = set()
+    for (batch, other), trailing in itertools.product(_SHAPES, (False, True)):
+        inputs = _bound(signature, batch, other, trailing=trailing)
+        elements = sum(math.prod(d for d in spec.shape or () if isinstance(d, int)) for spec in inputs)
+        if inputs in tried or (tried and elements > _LARGEST_FEED_ELEMENTS):
+            continue
+        tried.add(inputs)
         opened = samples.open("random", Signature(inputs, signature.outputs), limit=_FEEDS_PER_SHAPE)
         drawn = [dict(sample.feed) for sample in opened]
         yield [*drawn, *(_integers(feed, value) for value in (0, 1) for feed in drawn)]
 
 
-def _bound(spec: TensorSpec, batch: int, other: int) -> TensorSpec:
-    if spec.shape is None:
-        return spec
-    shape = tuple(d if isinstance(d, int) else batch if axis == 0 else other for axis, d in enumerate(spec.shape))
-    return dataclasses.replace(spec, shape=shape)
+def _bound(signature: Signature, batch: int, other: int, *, trailing: bool) -> tuple[TensorSpec, ...]:
+    """Inputs with every free axis given a length, the same one for the same symbol.
+
+    Leading axes, and symbols that lead an axis somewhere, get `batch`; the others `other`, or with `trailing` only the
+    last axis of an input does (recurrent states keep the batch in the middle).
+    """
+    leading = {spec.shape[0] for spec in signature.inputs if spec.shape and isinstance(spec.shape[0], str)}
+
+    def length(spec: TensorSpec, axis: int, dim: int | str | None) -> int:
+        if isinstance(dim, int):
+            return dim
+        if isinstance(dim, str):
+            return batch if dim in leading else other
+        return other if axis > 0 and (not trailing or axis == len(spec.shape or ()) - 1) else batch
+
+    return tuple(
+        spec
+        if spec.shape is None
+        else dataclasses.replace(spec, shape=tuple(length(spec, axis, dim) for axis, dim in enumerate(spec.shape)))
+        for spec in signature.inputs
+    )
 
 
 def _integers(feed: dict[str, np.ndarray], value: int) -> dict[str, np.ndarray]:
@@ -100,7 +123,7 @@ def _shapes(feed: dict[str, np.ndarray]) -> tuple[tuple[int, ...], ...]:
     return tuple(np.shape(data) for data in feed.values())
 
 
-def stable(session: Session, feeds: tuple[dict[str, np.ndarray], ...]) -> tuple[dict[str, Any], ...]:
+def stable(session: Session, feeds: Sequence[Feed]) -> tuple[dict[str, Any], ...]:
     """The outputs on every feed, run twice.
 
     Raises:

@@ -8,11 +8,14 @@ import onnx_ir as ir
 
 from deploycompress import model as models
 from deploycompress.errors import ModelRejectedError
+from deploycompress.passes.unique_names import UniqueNames
 from deploycompress.runtime.probe import probe
 
 
 def open_source(path: Path) -> ir.Model:
-    """The model at `path`, producers before users (the runtime does not insist on that order, the passes do).
+    """The model at `path`, as passes want it: producers before users, every value name used once.
+
+    ONNX Runtime insists on neither.
 
     Raises:
         ModelRejectedError: The file is missing, damaged, hostile, or ONNX Runtime cannot load it.
@@ -24,4 +27,4 @@ def open_source(path: Path) -> ir.Model:
             graph.sort()
     except ValueError as error:
         raise ModelRejectedError(f"its graph has a cycle: {error}", where=str(path)) from error
-    return model
+    return UniqueNames()(model).model

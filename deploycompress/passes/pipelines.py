@@ -19,8 +19,9 @@ from deploycompress.passes.strip_unused import StripUnused
 from deploycompress.passes.unique_names import UniqueNames
 from deploycompress.targets import Target
 
-# Makes every constant visible and every name unique; the passes below assume no less.
-PREPARE: tuple[Pass, ...] = (UniqueNames(), InlineFunctions(), LiftConstants())
+# Run on every model as it is opened: rewrites move values between scopes, and none of them may be captured by mistake.
+NORMALIZE: tuple[Pass, ...] = (UniqueNames(),)
+PREPARE: tuple[Pass, ...] = (InlineFunctions(), LiftConstants())
 GENERAL: tuple[Pass, ...] = (FoldConstants(), EliminateNoOps(), MatMulToGemm())
 CONVOLUTIONAL: tuple[Pass, ...] = (FoldBatchNormalization(), FoldAffine(), FoldPad())
 # Last: sharing a weight keeps the folding passes away from it.
@@ -31,7 +32,7 @@ BEFORE_INT8: tuple[Pass, ...] = (ReduceMeanToGlobalAveragePool(),)
 # What an int8 graph stands on: compared, but not timed one by one.
 BEFORE_QUANTIZATION: tuple[Pass, ...] = PREPARE + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
 
-EVERY_PASS: tuple[Pass, ...] = PREPARE + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
+EVERY_PASS: tuple[Pass, ...] = NORMALIZE + PREPARE + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
 
 
 def for_target(target: Target) -> tuple[Pass, ...]:
