@@ -7,7 +7,7 @@ load and run the file -> fidelity, latency, census of what the runtime really fu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from deploycompress import data
 from deploycompress import model as models
-from deploycompress.calibration import RangeMethod, Statistics, collect
+from deploycompress.calibration import RangeMethod, Statistics, TensorStatistics, collect
 from deploycompress.data import Samples
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnsupportedError, UsageError
 from deploycompress.flow import census
@@ -161,7 +161,7 @@ def quantize(
         quantized, float_layers = emit_dynamic(floats, chosen), ()
     else:
         assert samples is not None
-        planner = _Planner(floats, target, method, _statistics(floats, target, excluded, samples, config, track))
+        planner = _Planner(floats, target, method, samples, config, track)
         chosen = planner.plan(excluded)
         _require_some(chosen)
         quantized, float_layers = emit_qdq(floats, chosen), ()
@@ -199,16 +199,35 @@ def quantize(
 
 @dataclass(frozen=True)
 class _Planner:
-    """Plans of one model over one set of statistics, for any exclusion."""
+    """Plans of one model for any exclusion; runs the samples again where a plan reads tensors not seen before."""
 
     floats: ir.Model
     target: Target
     method: RangeMethod
-    statistics: Statistics
+    samples: Samples
+    config: SessionConfig
+    track: Track
+    seen: dict[str, TensorStatistics] = field(default_factory=dict)
 
     def plan(self, excluded: frozenset[str], model: ir.Model | None = None) -> QuantPlan:
-        """The plan that leaves `excluded` float."""
-        return plan(model or self.floats, self.target, self.statistics, method=self.method, exclude=excluded)
+        """The plan that leaves `excluded` float, for `model` where it differs from `floats` in node names alone."""
+        wanted = [n for n in required_tensors(self.floats, self.target, excluded) if n not in self.seen]
+        if wanted or not self.seen:
+            self.seen.update(self._collect(wanted))
+        statistics = Statistics(self.seen, len(self.samples))
+        return plan(model or self.floats, self.target, statistics, method=self.method, exclude=excluded)
+
+    def _collect(self, tensors: Sequence[str]) -> Statistics:
+        statistics = collect(
+            self.floats,
+            tensors,
+            (sample.feed for sample in self.samples),
+            weights_dir=models.weights_dir(self.floats),
+            config=self.config,
+            track=lambda items, description, total=None: self.track(items, description, total or len(self.samples)),
+        )
+        statistics.require_finite()
+        return statistics
 
 
 def _refuse_quantized(model: ir.Model, source: Path) -> None:
@@ -251,27 +270,6 @@ def _rewrite(
             model = after
             kept.append(name)
     return model, tuple(kept)
-
-
-def _statistics(
-    floats: ir.Model,
-    target: Target,
-    excluded: frozenset[str],
-    samples: Samples,
-    config: SessionConfig,
-    track: Track,
-) -> Statistics:
-    """One pass over the samples."""
-    statistics = collect(
-        floats,
-        required_tensors(floats, target, excluded),
-        (sample.feed for sample in samples),
-        weights_dir=models.weights_dir(floats),
-        config=config,
-        track=lambda items, description, total=None: track(items, description, total or len(samples)),
-    )
-    statistics.require_finite()
-    return statistics
 
 
 def _release_prefix(

@@ -107,7 +107,7 @@ def quantize_weight(
     return QuantizedTensor(codes.astype(np.int8), scale, np.zeros(scale.shape, np.int8), axis)
 
 
-def pair_safe_scale(weight: NDArray[np.floating]) -> NDArray[np.float64]:
+def pair_safe_scale(weight: NDArray[np.floating], *, depthwise: bool = False) -> NDArray[np.float64]:
     """Smallest scale per output channel [O] with which no pair of products saturates 16 bits.
 
     `vpmaddubsw` computes a0 w0 + a1 w1 in 16 bits with a <= 255. Products of opposite sign cannot overflow; of one
@@ -117,10 +117,11 @@ def pair_safe_scale(weight: NDArray[np.floating]) -> NDArray[np.float64]:
     Args:
         weight: [O, I, ...]; Gemm and MatMul weights as [N, K]. The inner order of a convolution depends on the layout
             the runtime chooses, so both channel-first and channel-last pairs are bounded.
+        depthwise: Whether each input channel has one output channel of its own.
 
     Source: Intel intrinsics guide, `_mm256_maddubs_epi16`; MLAS packs the inner axis in groups of four from 0.
     """
-    if weight.ndim > 2 and weight.shape[1] == 1:
+    if depthwise:
         return np.zeros(weight.shape[0])
     largest = np.zeros(weight.shape[0])
     for ordered in (weight, np.moveaxis(weight, 1, -1)) if weight.ndim > 2 else (weight,):

@@ -83,10 +83,10 @@ def find(model: ir.Model, target: Target, exclude: frozenset[str] = frozenset())
     _drop_useless_movers(model, found)
     in_chain = set(found.outputs)
     for node in model.graph:
-        if key(node) in found.int8 and node.op_type in WEIGHTED:
-            source = node.inputs[0]
-            assert source is not None
-            if source.name not in in_chain and source.name not in found.inputs:
+        if key(node) not in found.int8 or key(node) in found.shared:
+            continue
+        for source in node.inputs[:1] if node.op_type in WEIGHTED else node.inputs:
+            if source is not None and source.name not in in_chain and source.name not in found.inputs:
                 found.inputs.append(str(source.name))
     return found
 
@@ -110,7 +110,7 @@ def why_float(node: ir.Node, target: Target) -> str:
     if len(node.inputs) < 2 or node.inputs[0] is None:
         return "it lacks an input"
     weight = node.inputs[1]
-    if weight is not None and weight.is_graph_input():
+    if weight is not None and weight.is_graph_input() and (node.op_type != "MatMul" or weight.const_value is not None):
         return f"weight {weight.name!r} is a graph input"
     tensor = constant(weight)
     if tensor is None:
@@ -156,7 +156,10 @@ def _chain(node: ir.Node, target: Target, exclude: frozenset[str], found: Candid
         return
     sources = [value for value in (node.inputs if joins else node.inputs[:1]) if value is not None]
     quantized = set(found.outputs)
-    if not sources or any(value.name not in quantized for value in sources):
+    missing = [value for value in sources if value.name not in quantized]
+    # One 8-bit operand makes an 8-bit Add worth the conversion of the other; anything else joins 8-bit values only.
+    convertible = node.op_type == "Add" and len(missing) < len(sources) and all(constant(v) is None for v in missing)
+    if not sources or (missing and not convertible):
         return
     if len(node.outputs) != 1 or (node.op_type == "Pad" and not _pads_with_zero(node)):
         return
@@ -169,7 +172,8 @@ def _chain(node: ir.Node, target: Target, exclude: frozenset[str], found: Candid
     clamp = _clamp_behind(node)
     if clamp is not None:
         found.absorbed[key(node)] = key(clamp)
-    found.int8[key(node)] = f"all inputs are 8-bit already, and {node.op_type} has an 8-bit kernel"
+    reason = "one input is" if missing else "all inputs are"
+    found.int8[key(node)] = f"{reason} 8-bit already, and {node.op_type} has an 8-bit kernel"
     found.outputs.append(key(clamp) if clamp is not None else key(node))
 
 

@@ -89,7 +89,8 @@ def _quantize_constants(writer: Writer, node: ir.Node, plan: QuantPlan) -> None:
         assert bias_value.const_value is not None
         bias = bias_vector(bias_value.const_value.numpy(), weight.shape[axis])
         floor = min_weight_scale(bias, input_scale)
-    codes = weight_codes(weight, axis, plan, floor=floor)
+    depthwise = "group" in node.attributes and int(node.attributes["group"].value) == weight.shape[0] > 1
+    codes = weight_codes(weight, axis, plan, floor=floor, depthwise=depthwise)
     node.replace_input_with(1, writer.dequantized(str(weight_value.name), codes, node))
     if bias is not None and bias_value is not None:
         codes32 = quantize_bias(bias, input_scale, codes.scale)

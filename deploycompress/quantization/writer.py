@@ -111,7 +111,12 @@ def bias_vector(array: NDArray[np.floating], channels: int) -> NDArray[np.float3
 
 
 def weight_codes(
-    weight: NDArray[np.floating], axis: int, plan: QuantPlan, *, floor: NDArray[np.floating] | float = 0.0
+    weight: NDArray[np.floating],
+    axis: int,
+    plan: QuantPlan,
+    *,
+    floor: NDArray[np.floating] | float = 0.0,
+    depthwise: bool = False,
 ) -> QuantizedTensor:
     """Codes of a Conv weight [O, I, ...] (axis 0) or a Gemm or MatMul weight [K, N] (axis 1), as the plan asks.
 
@@ -120,10 +125,11 @@ def weight_codes(
         axis: Its output-channel axis.
         plan: Says whether scales are per channel and whether pairs must not saturate.
         floor: Further lower bound of the scales, [channels] or scalar.
+        depthwise: Whether it is the weight of a depthwise convolution.
     """
     scale = np.broadcast_to(np.asarray(floor, np.float64), (weight.shape[axis],))
     if plan.pair_safe:
-        scale = np.maximum(scale, pair_safe_scale(np.moveaxis(weight, axis, 0)))
+        scale = np.maximum(scale, pair_safe_scale(np.moveaxis(weight, axis, 0), depthwise=depthwise))
     if not plan.per_channel:
         return quantize_weight(weight, None, min_scale=float(scale.max(initial=0.0)))
     return quantize_weight(weight, axis, min_scale=scale)

@@ -1,0 +1,173 @@
+"""The quantized graph: what ONNX Runtime fuses, how far outputs move, what stays untouched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploycompress import model as models
+from deploycompress import targets
+from deploycompress.errors import UnsupportedError
+from deploycompress.quantization.qdq import emit_qdq
+from tests.quantization.nets import feeds, fused, quantized, residual_net, run, sqnr_db
+from tests.zoo import model, normal
+
+
+def test_a_residual_net_runs_in_int8_from_end_to_end(tmp_path: Path) -> None:
+    ops = fused(quantized(residual_net())[1], tmp_path)
+    assert ops["QLinearConv"] == 2
+    assert ops["QLinearAdd"] == 1
+    assert ops["QLinearGlobalAveragePool"] == 1
+    assert ops["QGemm"] == 1
+    # Q of the input, and nothing in between: the Gemm writes float.
+    assert (ops["QuantizeLinear"], ops["DequantizeLinear"]) == (1, 0)
+    assert not ops.keys() & {"Conv", "Gemm", "Relu", "Add"}
+
+
+@pytest.mark.parametrize("name", ["server-cpu", "server-cpu-avx2", "server-tensorrt", "mobile-arm64", "edge-arm64"])
+def test_outputs_stay_close_in_the_form_of_every_target(name: str) -> None:
+    net = residual_net()
+    _, int8 = quantized(net, targets.load(name))
+    feed = feeds(net)[3]
+    # As written, without fusion: the form itself is judged, on any machine. 8 bits give about 50 dB a layer on normal
+    # data; three layers and a residual keep 30 dB with room to spare, a wrong scale or zero point is below 10 dB.
+    assert sqnr_db(run(net, feed)["y"], run(int8, feed, "none")["y"]) > 30
+
+
+@settings(max_examples=25)
+@given(
+    channels=st.integers(1, 9),
+    kernel=st.sampled_from([1, 3]),
+    scale=st.floats(0.01, 10.0),
+    positive=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+def test_fused_kernels_compute_what_the_file_says(
+    channels: int, kernel: int, scale: float, positive: bool, seed: int
+) -> None:
+    weight = normal(8, channels, kernel, kernel, seed=seed) * np.float32(scale)
+    net = model(
+        f"g (float[1,{channels},6,6] x) => (float[1,8,M,K] y) {{ y = Conv(x, w, b) }}",
+        w=np.abs(weight) if positive else weight,
+        b=normal(8, seed=seed),
+    )
+    made, int8 = quantized(net)
+    feed = {"x": np.abs(feeds(net)[0]["x"])}
+    step = made.activations["y"].grid.scale
+    difference = np.abs(run(int8, feed)["y"] - run(int8, feed, "none")["y"]).max()
+    # int32 accumulation against float32: a value on the edge between two codes may fall to either, never further.
+    # Saturating kernels miss by dozens of steps (positive weights and inputs make every pair sum large).
+    assert difference <= 1.01 * step
+
+
+def test_the_net_given_is_not_touched() -> None:
+    net = residual_net()
+    before = models.serialize(net)
+    quantized(net)
+    assert models.serialize(net) == before
+
+
+def test_input_and_output_names_stay() -> None:
+    net = model(
+        "g (float[1,3,6,6] x) => (float[1,4,4,4] y, float[1,4,4,4] z) { c = Conv(x, w) y = Relu(c) z = Sigmoid(y) }",
+        w=normal(4, 3, 3, 3),
+    )
+    _, int8 = quantized(net)
+    assert [value.name for value in int8.graph.outputs] == ["y", "z"]
+    feed = feeds(net)[0]
+    np.testing.assert_array_less(30, sqnr_db(run(net, feed)["y"], run(int8, feed)["y"]))
+
+
+def test_no_float_weight_stays_in_the_file() -> None:
+    _, int8 = quantized(residual_net())
+    assert not {"w0", "w1", "w2", "b0"} & int8.graph.initializers.keys()
+    floats = [value for value in int8.graph.initializers.values() if value.dtype == ir.DataType.FLOAT]
+    assert max(value.const_value.size for value in floats if value.const_value) <= 8  # scales alone
+
+
+def test_a_clip_that_the_grid_implies_disappears_and_another_stays(tmp_path: Path) -> None:
+    six = model(
+        "g (float[1,3,6,6] x) => (float[1,4,2,2] y) { c = Conv(x, w) r = Clip(c, low, high) y = Conv(r, v) }",
+        w=normal(4, 3, 3, 3),
+        v=normal(4, 4, 3, 3),
+        low=np.float32(0),
+        high=np.float32(6),
+    )
+    plan, int8 = quantized(six)
+    assert plan.nodes["c"].absorbs == "r"
+    assert "Clip" not in [node.op_type for node in int8.graph]
+    assert fused(int8, tmp_path)["QLinearConv"] == 2
+    # Bounds that calibration data never reaches from inside: the grid spans less, values outside would differ.
+    wide = residual_net(clamp="Relu(c0)")
+    symmetric = targets.load("server-cpu").model_copy(
+        update={"quant": targets.load("server-cpu").quant.model_copy(update={"activation_symmetric": True})}
+    )
+    plan, int8 = quantized(wide, symmetric)
+    assert plan.nodes["c0"].absorbs is None
+    assert "Relu" in [node.op_type for node in int8.graph]
+
+
+def test_a_float_reader_of_a_quantized_tensor_reads_the_dequantized_value(tmp_path: Path) -> None:
+    net = model(
+        """g (float[1,3,6,6] x) => (float[1,4,4,4] y, float[1,4,2,2] z) {
+            c = Conv(x, w)  s = Sigmoid(c)  y = Mul(c, s)  z = Conv(c, v) }""",
+        w=normal(4, 3, 3, 3),
+        v=normal(4, 4, 3, 3),
+    )
+    assert fused(quantized(net)[1], tmp_path)["QLinearConv"] == 2
+
+
+def test_matmul_over_three_axes_writes_float(tmp_path: Path) -> None:
+    net = model(
+        "g (float[N,7,8] x) => (float[N,7,5] y) { m = MatMul(x, w) y = Add(m, b) }", w=normal(8, 5), b=normal(5)
+    )
+    _, int8 = quantized(net)
+    feed = feeds(net)[0]
+    assert fused(int8, tmp_path)["MatMulIntegerToFloat"] == 1
+    assert sqnr_db(run(net, feed)["y"], run(int8, feed)["y"]) > 30
+
+
+def test_one_quantize_node_serves_every_reader() -> None:
+    net = model(
+        """g (float[N,8] x) => (float[N,4] a, float[N,4] b, float[N,4] c) {
+            n = Tanh(x) a = Gemm(n, w0) b = Gemm(n, w1) c = Gemm(n, w2) }""",
+        w0=normal(8, 4),
+        w1=normal(8, 4, seed=1),
+        w2=normal(8, 4, seed=2),
+    )
+    _, int8 = quantized(net)
+    assert [node.op_type for node in int8.graph].count("QuantizeLinear") == 1
+
+
+def test_a_tensor_captured_by_a_control_flow_body_survives() -> None:
+    net = model(
+        """g (float[1,3,6,6] x, bool flag) => (float[1,4,4,4] y) {
+            c = Conv(x, w)
+            y = If (flag) <
+                then_branch = t () => (float[1,4,4,4] a) { a = Relu(c) },
+                else_branch = e () => (float[1,4,4,4] b) { b = Neg(c) }
+            >
+        }""",
+        w=normal(4, 3, 3, 3),
+    )
+    from deploycompress.calibration import collect
+    from deploycompress.quantization.plan import plan, required_tensors
+    from tests.quantization.nets import TARGET
+
+    feed = {"x": normal(1, 3, 6, 6), "flag": np.array(True)}
+    found = collect(net, required_tensors(net, TARGET), [feed])
+    int8 = emit_qdq(net, plan(net, TARGET, found))
+    for flag in (True, False):
+        feed["flag"] = np.array(flag)
+        assert sqnr_db(run(net, feed)["y"], run(int8, feed)["y"]) > 30
+
+
+def test_an_old_opset_is_refused_with_the_way_out() -> None:
+    net = model("g (float[N,8] x) => (float[N,4] y) { y = Gemm(x, w, b) }", opset=11, w=normal(8, 4), b=normal(4))
+    with pytest.raises(UnsupportedError, match=r"opset 11 and the quantized form needs 13"):
+        quantized(net)
