@@ -50,8 +50,10 @@ def _attribute(attribute: onnx.AttributeProto, owner: str) -> Iterator[tuple[str
     where = f"attribute {attribute.name!r} of {owner}"
     if attribute.HasField("sparse_tensor") or attribute.sparse_tensors:
         raise ModelRejectedError(f"{where} is sparse", remedy="store it as a dense tensor")
-    if attribute.HasField("t"):
-        yield where, attribute.t
+    if attribute.type == onnx.AttributeProto.UNDEFINED and not attribute.ref_attr_name:
+        raise ModelRejectedError(f"{where} has no type, so its value would be lost", remedy="export the model again")
+    if attribute.HasField("t") or (attribute.type == onnx.AttributeProto.TENSOR and not attribute.ref_attr_name):
+        yield where, attribute.t  # an empty one where the type promises a tensor that is not there
     for tensor in attribute.tensors:
         yield where, tensor
     if attribute.HasField("g"):

@@ -76,6 +76,22 @@ def test_sparse_initializer_is_refused_not_dropped(add_model: Callable, write: C
         load(write(proto))
 
 
+@pytest.mark.parametrize(
+    ("attribute", "what"),
+    [
+        (onnx.AttributeProto(name="a", type=onnx.AttributeProto.TENSOR), "has no element type"),
+        (onnx.AttributeProto(name="a", i=1), "has no type, so its value would be lost"),
+    ],
+)
+def test_attribute_that_lacks_its_type_or_value_is_refused(
+    add_model: Callable, write: Callable, attribute: onnx.AttributeProto, what: str
+) -> None:
+    proto = add_model()
+    proto.graph.node[0].attribute.append(attribute)
+    with pytest.raises(ModelRejectedError, match=f"attribute 'a' of Add node 'sum' {what}"):
+        load(write(proto))
+
+
 def test_training_graph_is_refused_not_dropped(add_model: Callable, write: Callable) -> None:
     proto = add_model()
     proto.training_info.add()
