@@ -55,7 +55,7 @@ class Histogram:
     def centers(self) -> NDArray[np.float64]:
         """Middle value of each bin, float64 [BINS]."""
         width = 2.0 * self.bound / BINS
-        return -self.bound + width * (np.arange(BINS) + 0.5)
+        return np.asarray(-self.bound + width * (np.arange(BINS) + 0.5), np.float64)
 
     def widened(self, exponent: int) -> Histogram:
         """The same counts over the range `2**exponent`, at least the present one."""

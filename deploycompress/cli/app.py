@@ -12,8 +12,8 @@ from typing import Annotated
 import typer
 
 from deploycompress import __version__
-from deploycompress.cli.console import stderr
 from deploycompress.cli.bench import bench
+from deploycompress.cli.console import stderr
 from deploycompress.cli.distill import distill
 from deploycompress.cli.doctor import doctor
 from deploycompress.cli.explain import explain
@@ -49,7 +49,7 @@ def options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Takes a PyTorch or ONNX model; hands back the fastest, smallest ONNX file that keeps the accuracy, and proves it."""
+    """A PyTorch or ONNX model in; the fastest, smallest ONNX file that keeps the accuracy out, with proof."""
     del version, debug  # read from argv in main, before any parsing can fail
 
 
@@ -69,8 +69,9 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours, told as one
+    except Exception as error:
         if debug:
             raise
-        stderr(f"internal error: {type(error).__name__}: {' '.join(str(error).split())}; please report it with the output of --debug")
+        said = " ".join(str(error).split())
+        stderr(f"internal error: {type(error).__name__}: {said}; please report it with the output of --debug")
         sys.exit(70)

@@ -29,7 +29,8 @@ from deploycompress.flow.selection import names_matching, nodes_named
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.measurement.environment import environment
 from deploycompress.measurement.fidelity import FidelityMeter
-from deploycompress.passes import pipelines
+from deploycompress.passes.base import Pass
+from deploycompress.passes.pipelines import BEFORE_QUANTIZATION
 from deploycompress.quantization.candidates import WEIGHTED, key
 from deploycompress.quantization.dynamic import emit_dynamic
 from deploycompress.quantization.plan import plan, plan_dynamic, require_int8, required_tensors
@@ -155,16 +156,17 @@ def quantize(
     excluded = nodes_named(model, floats, names)
     notes = _notes(samples, target)
     measured_here = measure and words.elsewhere(target, environment().machine, environment().cpu_flags) is None
+    float_layers: tuple[str, ...] = ()
     if dynamic:
         chosen = plan_dynamic(floats, target, excluded)
         _require_some(chosen)
-        quantized, float_layers = emit_dynamic(floats, chosen), ()
+        quantized = emit_dynamic(floats, chosen)
     else:
         assert samples is not None
         planner = _Planner(floats, target, method, samples, config, track)
         chosen = planner.plan(excluded)
         _require_some(chosen)
-        quantized, float_layers = emit_qdq(floats, chosen), ()
+        quantized = emit_qdq(floats, chosen)
         if measured_here:
             chosen, quantized, float_layers = _release_prefix(planner, excluded, quantized, feeds[0], config)
     models.save(quantized, output)
@@ -259,10 +261,7 @@ def _rewrite(
 ) -> tuple[ir.Model, tuple[str, ...]]:
     """The exact rewrites an int8 graph stands on; one that changes an output is taken back."""
     gate = Gate(feeds, stable(original, feeds), config, measure=False)
-    raised: Callable[[ir.Model], ir.Model] = lambda m: models.raise_opset(m, MIN_OPSET)  # noqa: E731
-    steps: list[tuple[str, Callable[[ir.Model], ir.Model]]] = [("RaiseOpset", raised)]
-    for step in pipelines.BEFORE_QUANTIZATION:
-        steps.append((type(step).__name__, lambda m, step=step: step(m).model))
+    steps = [("RaiseOpset", _raise_opset), *((type(step).__name__, _applied(step)) for step in BEFORE_QUANTIZATION)]
     kept = []
     for name, rewrite in steps:
         after = rewrite(model)
@@ -301,6 +300,14 @@ def _release_prefix(
         for tag, name in zip(int8, prefix, strict=False)
     }
     return replace(released, nodes={**released.nodes, **reasons}), candidate, prefix
+
+
+def _raise_opset(model: ir.Model) -> ir.Model:
+    return models.raise_opset(model, MIN_OPSET)
+
+
+def _applied(step: Pass) -> Callable[[ir.Model], ir.Model]:
+    return lambda model: step(model).model
 
 
 def _require_some(chosen: QuantPlan) -> None:

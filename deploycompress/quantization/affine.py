@@ -10,12 +10,13 @@ Source: ONNX QuantizeLinear and DequantizeLinear; Jacob et al., CVPR 2018, secti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Int8 = Literal["uint8", "int8"]
+_Number = TypeVar("_Number", bound=np.generic)
 MIN_SCALE = 1e-8  # smaller scales lose precision in float32 products with a weight scale
 _INT32_MAX = 2**31 - 1
 
@@ -67,7 +68,8 @@ class QuantizedTensor:
             _along(self.scale, self.axis, self.codes.ndim),
             _along(self.zero_point, self.axis, self.codes.ndim),
         )
-        return ((self.codes.astype(np.int64) - zero.astype(np.int64)) * scale).astype(np.float32)
+        offset: NDArray[np.int64] = self.codes.astype(np.int64) - zero.astype(np.int64)
+        return (offset * scale).astype(np.float32)
 
 
 def grid(low: float, high: float, dtype: Int8, *, symmetric: bool) -> Grid:
@@ -86,7 +88,8 @@ def quantize(values: NDArray[np.floating], to: Grid) -> NDArray[np.integer]:
     """Codes of `values` on a grid, as QuantizeLinear computes them (float32 division, ties to even)."""
     info = np.iinfo(to.dtype)
     codes = np.rint(values.astype(np.float32) / np.float32(to.scale)) + to.zero_point
-    return np.clip(codes, info.min, info.max).astype(to.dtype)
+    clipped: NDArray[np.integer] = np.clip(codes, info.min, info.max).astype(to.dtype)
+    return clipped
 
 
 def quantize_weight(
@@ -153,7 +156,7 @@ def _scale(span: float, steps: int) -> float:
     return float(np.float32(max(span / steps, MIN_SCALE)))
 
 
-def _along(values: NDArray[np.generic], axis: int | None, rank: int) -> NDArray[np.generic]:
+def _along(values: NDArray[_Number], axis: int | None, rank: int) -> NDArray[_Number]:
     if axis is None or values.ndim == 0:
         return values
     shape = [1] * rank

@@ -10,7 +10,7 @@ from deploycompress.calibration.statistics import Statistics
 from deploycompress.errors import UnsupportedError
 from deploycompress.quantization.affine import Grid, grid
 from deploycompress.quantization.candidates import WEIGHTED, Candidates, constant, find, key, why_float
-from deploycompress.quantization.spec import NodePlan, QuantPlan, QuantSpec
+from deploycompress.quantization.spec import NodeForm, NodePlan, QuantPlan, QuantSpec
 from deploycompress.targets import Target
 
 
@@ -110,7 +110,7 @@ def plan_dynamic(model: ir.Model, target: Target, exclude: frozenset[str] = froz
     )
 
 
-def _nodes(model: ir.Model, found: Candidates, form: str) -> dict[str, NodePlan]:
+def _nodes(model: ir.Model, found: Candidates, form: NodeForm) -> dict[str, NodePlan]:
     plans = {}
     for node in model.graph:
         name = key(node)
@@ -121,7 +121,7 @@ def _nodes(model: ir.Model, found: Candidates, form: str) -> dict[str, NodePlan]
                 node.op_type,
                 form,
                 found.int8[name],
-                found.absorbed.get(name),  # type: ignore[arg-type]
+                found.absorbed.get(name),
             )
         elif name in found.floats:
             plans[name] = NodePlan(name, node.name or "", node.op_type, "float", found.floats[name])

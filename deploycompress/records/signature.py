@@ -32,7 +32,8 @@ class TensorSpec:
     def __str__(self) -> str:
         if self.shape is None:
             return f"{self.name}: {self.dtype or 'not a tensor'}"
-        return f"{self.name}: {self.dtype or 'not a tensor'}[{', '.join('?' if d is None else str(d) for d in self.shape)}]"
+        axes = ", ".join("?" if d is None else str(d) for d in self.shape)
+        return f"{self.name}: {self.dtype or 'not a tensor'}[{axes}]"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from deploycompress.errors import DeployCompressError, ModelRejectedError
 from deploycompress.records.signature import Signature, TensorSpec
@@ -29,7 +30,9 @@ def probe(model: Path, *, timeout_s: float = 300.0) -> Signature:
         raise ModelRejectedError(f"loading took over {timeout_s:.0f} s", where=str(model)) from error
     if done.returncode < 0:
         raise ModelRejectedError(
-            f"it crashes ONNX Runtime (signal {-done.returncode})", where=str(model), remedy="the file is damaged or hostile"
+            f"it crashes ONNX Runtime (signal {-done.returncode})",
+            where=str(model),
+            remedy="the file is damaged or hostile",
         )
     try:
         answer = json.loads(done.stdout.strip().splitlines()[-1])
@@ -37,11 +40,13 @@ def probe(model: Path, *, timeout_s: float = 300.0) -> Signature:
         raise ModelRejectedError(f"probing it failed: {done.stderr.strip()[-300:]}", where=str(model)) from error
     if "error" in answer:
         raise ModelRejectedError(answer["error"], where=str(model))
-    return Signature(
-        *(
-            tuple(TensorSpec(s["name"], s["dtype"], None if s["shape"] is None else tuple(s["shape"])) for s in answer[side])
-            for side in ("inputs", "outputs")
-        )
+    return Signature(_specs(answer["inputs"]), _specs(answer["outputs"]))
+
+
+def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(item["name"], item["dtype"], None if item["shape"] is None else tuple(item["shape"]))
+        for item in items
     )
 
 

@@ -134,9 +134,7 @@ class Session:
         for key, value in self.config.entries.items():
             options.add_session_config_entry(key, value)
         if weights_dir is not None:
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(weights_dir)
-            )
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(weights_dir))
         if optimized_path is not None:
             options.optimized_model_filepath = str(optimized_path)
         self._profiling = profile_dir is not None

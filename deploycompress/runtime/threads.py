@@ -13,10 +13,7 @@ from pathlib import Path
 
 def available_threads(cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
     """Threads this process can run at once: min(affinity mask, ceil(cgroup quota)), at least 1."""
-    if hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
-    else:
-        cpus = os.cpu_count() or 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cgroup_cpus(cgroup_root)
     return max(1, cpus if quota is None else min(cpus, math.ceil(quota)))
 

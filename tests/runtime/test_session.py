@@ -1,0 +1,85 @@
+"""The session: signatures, one-line errors, effective providers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deploycompress import model as models
+from deploycompress.errors import EnvironmentLacksError, ModelRejectedError
+from deploycompress.runtime.probe import probe
+from deploycompress.runtime.session import Session, SessionConfig, profile
+from tests.zoo import model, normal
+
+
+def two_products() -> bytes:
+    net = model(
+        "g (float[batch,8] x) => (float[batch,4] y) { h = MatMul(x, w0) y = MatMul(h, w1) }",
+        w0=normal(8, 8),
+        w1=normal(8, 4),
+    )
+    return models.serialize(net)
+
+
+def test_the_signature_keeps_symbols() -> None:
+    signature = Session(two_products()).signature
+    assert str(signature.inputs[0]) == "x: float32[batch, 8]"
+    assert signature.inputs[0].has_dynamic_batch
+    assert signature.output_names == ("y",)
+
+
+def test_outputs_come_back_by_name() -> None:
+    x = normal(3, 8)
+    np.testing.assert_allclose(Session(two_products()).run({"x": x})["y"].shape, (3, 4))
+
+
+def test_a_wrong_feed_is_one_line() -> None:
+    with pytest.raises(ModelRejectedError, match="cannot run it") as caught:
+        Session(two_products()).run({"x": normal(3, 9)})
+    assert "\n" not in str(caught.value)
+
+
+def test_garbage_is_rejected() -> None:
+    with pytest.raises(ModelRejectedError, match="cannot load it"):
+        Session(b"not a model")
+
+
+def test_a_provider_that_is_not_installed_is_an_error_not_a_fallback() -> None:
+    with pytest.raises(EnvironmentLacksError, match="CUDAExecutionProvider is not in the installed ONNX Runtime"):
+        Session(two_products(), SessionConfig(providers=("CUDAExecutionProvider",)))
+
+
+def test_a_profile_counts_every_node_on_its_effective_provider(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(two_products())
+    found = profile(path, {"x": normal(2, 8)}, SessionConfig(threads=1), runs=3)
+    placement = found.placement(("CPUExecutionProvider",), 1)
+    assert placement.nodes == {"CPUExecutionProvider": 2}
+    assert placement.effective == "CPU"
+    assert abs(sum(placement.time_share.values()) - 1) < 1e-9
+
+
+def test_the_probe_sees_the_same_signature(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(two_products())
+    assert probe(path) == Session(path).signature
+
+
+def test_the_probe_rejects_what_the_runtime_rejects(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"\x00" * 100)
+    with pytest.raises(ModelRejectedError, match=r"m\.onnx: ONNX Runtime cannot load it"):
+        probe(path)
+
+
+def test_the_probe_survives_a_child_that_crashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("deploycompress.runtime.probe.sys.executable", str(script))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(two_products())
+    with pytest.raises(ModelRejectedError, match=r"it crashes ONNX Runtime \(signal 11\)"):
+        probe(path)
