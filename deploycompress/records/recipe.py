@@ -1,8 +1,8 @@
 """recipe.yaml <-> Recipe: the ordered steps of a whole chain with their parameters; unknown keys are refused by name.
 
-Paths follow one rule. What a step writes (`output`, and the report files of `bench`) lies in `out`. A path that a step
-reads is the file an earlier step wrote, where the text is the same; every other path, and `out` itself, is relative to
-the folder of the recipe. `module:function` and `file.py:function` are looked up from that folder too.
+Paths follow one rule. What a step writes (`output`, and the report files of `bench`) lies in `out`. What a step reads
+is the file an earlier step wrote, where the text is the same; every other path, `out` itself and `file.py:function` are
+relative to the folder of the recipe (`flow.placing` applies the rule). `module:function` is an importable module.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Optimize(_Frozen):
 
 
 class Quantize(_Frozen):
-    """`model` with the samples `calib` -> int8 `output`."""
+    """`model` with the samples `calib` -> int8 `output`; `allow_slower` accepts it for its size alone."""
 
     kind: Literal["quantize"] = "quantize"
     model: str
@@ -137,6 +137,7 @@ class Quantize(_Frozen):
     dynamic: bool = False
     exclude: tuple[str, ...] = ()
     limit: int | None = Field(default=None, ge=1)
+    allow_slower: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -43,8 +43,8 @@ def quiet() -> Iterator[list[str]]:
             logger.handlers[:] = before
         logging.root.handlers[:] = [handler for handler in logging.root.handlers if handler is not collector]
         said.extend(
-            f"{warning.category.__name__} at {Path(warning.filename).name}:{warning.lineno}: {_line(str(warning.message))}"
-            for warning in warned
+            f"{found.category.__name__} at {Path(found.filename).name}:{found.lineno}: {_line(str(found.message))}"
+            for found in warned
         )
         said.extend(_line(line) for line in printed.getvalue().splitlines() if line.strip())
         said[:] = dict.fromkeys(said)

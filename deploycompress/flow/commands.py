@@ -1,0 +1,87 @@
+"""recipe step -> the public command line that does it, ready to paste into a shell."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from deploycompress.records.recipe import Bench, Distill, Export, Optimize, Quantize, Recipe, Step, Train
+
+
+def arguments(step: Step, number: int, recipe: Recipe, recipe_path: Path, target: str) -> list[str]:
+    """Arguments of `deploycompress` for one step whose paths are whole (see `flow.placing`).
+
+    Args:
+        step: The step.
+        number: Its place in the recipe, from 1.
+        recipe: All steps.
+        recipe_path: The file that holds them: training reads its parameters from there.
+        target: Name or file of the target profile.
+    """
+    if isinstance(step, Train | Distill):
+        alone = sum(other.kind == step.kind for other in recipe.steps) == 1
+        return [step.kind, near(str(recipe_path)), *([] if alone else ["--step", str(number)])]
+    if isinstance(step, Export):
+        return ["export", near(step.source), *_export(step), "--target", near(target)]
+    if isinstance(step, Optimize):
+        named = {"--output": step.output, "--data": step.data, "--preprocess": step.preprocess}
+        return ["optimize", near(step.model), *_options(named), *_each("--skip", step.skip), "--target", near(target)]
+    if isinstance(step, Quantize):
+        return ["quantize", near(step.model), *_quantize(step), "--target", near(target)]
+    return ["bench", *map(near, step.models), *_bench(step), "--target", near(target)]
+
+
+def _export(step: Export) -> list[str]:
+    return [
+        *_options({"--output": step.output, "--checkpoint": step.checkpoint, "--opset": step.opset}),
+        *([] if step.exporter == "auto" else ["--exporter", step.exporter]),
+        *([] if step.dynamic_batch else ["--static-batch"]),
+        *_each("--input", step.input),
+    ]
+
+
+def _quantize(step: Quantize) -> list[str]:
+    return [
+        *_options({"--output": step.output, "--calib": step.calib, "--preprocess": step.preprocess}),
+        *(["--dynamic"] if step.dynamic else []),
+        *_options({"--limit": step.limit}),
+        *_each("--exclude", step.exclude),
+        *(["--allow-slower"] if step.allow_slower else []),
+    ]
+
+
+def _bench(step: Bench) -> list[str]:
+    return _options(
+        {
+            "--eval": step.eval,
+            "--preprocess": step.preprocess,
+            "--labels": step.labels,
+            "--provider": ",".join(step.providers) or None,
+            "--threads": step.threads,
+            "--batch": None if step.batch == 1 else step.batch,
+            "--rounds": step.rounds,
+            "--json": step.json_path,
+            "--markdown": step.markdown,
+            "--html": step.html,
+        }
+    )
+
+
+def near(text: str) -> str:
+    """A path as seen from the working folder where that is shorter; any other text as it is."""
+    place, colon, name = text.rpartition(":")
+    path = place if colon and place.endswith(".py") else text
+    if not Path(path).is_absolute():
+        return text
+    relative = os.path.relpath(path)
+    shorter = relative if len(relative) < len(path) else path
+    return f"{shorter}:{name}" if path is not text else shorter
+
+
+def _options(values: Mapping[str, object]) -> list[str]:
+    return [part for option, value in values.items() if value is not None for part in (option, near(str(value)))]
+
+
+def _each(option: str, values: Sequence[str]) -> list[str]:
+    return [part for value in values for part in (option, value)]
