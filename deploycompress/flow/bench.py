@@ -16,7 +16,7 @@ from deploycompress.data import Samples
 from deploycompress.errors import EnvironmentLacksError, UnsupportedError, UsageError
 from deploycompress.flow import verdict
 from deploycompress.flow.evaluate import Evaluation, evaluate
-from deploycompress.flow.subjects import Subject, subjects
+from deploycompress.flow.subjects import Subject, check_feed, subjects
 from deploycompress.measurement import latency, providers
 from deploycompress.measurement.environment import environment
 from deploycompress.records.progress import Track, silent
@@ -91,7 +91,9 @@ def bench(
     here = environment()
     found = subjects(models)
     samples = _samples(eval_data, found[0].signature, preprocess, labels, tokenizer, limit)
-    feeds = _latency_feeds(samples, batch)
+    feeds, batch = _latency_feeds(samples, batch)
+    for subject in found:
+        check_feed(subject, feeds[0])
     used = threads or (target.threads if target is not None else 0) or available_threads()
     settings = Settings(batch=batch, threads=used, rounds=rounds, seconds=seconds, launches=launches)
     rows: list[Row] = []
@@ -103,7 +105,8 @@ def bench(
     if target is not None:
         rows = [row.model_copy(update={"notes": row.notes + verdict.over_budget(row, target)}) for row in rows]
     gates = _gates(rows, require_speedup, max_drop)
-    notes = [verdict.elsewhere(target, here.machine, here.cpu_flags)] if target is not None else []
+    notes = [] if target is None else [verdict.elsewhere(target, here.machine, here.cpu_flags)]
+    notes += samples.notes
     if not samples.valid_for_accuracy:
         notes.append("inputs were random: latency may differ on real data, and no accuracy was measured")
     return Report(
@@ -142,16 +145,17 @@ def _samples(
     return data.open(source, signature, preprocess=preprocess, labels=labels, tokenizer=tokenizer, limit=limit)
 
 
-def _latency_feeds(samples: Samples, batch: int) -> tuple[Feed, ...]:
-    """The first few whole batches."""
-    feeds = tuple(b.feed for b in islice(samples.batches(batch), _LATENCY_FEEDS) if len(b.labels) == batch)
-    if not feeds:
+def _latency_feeds(samples: Samples, batch: int) -> tuple[tuple[Feed, ...], int]:
+    """The first few batches of one size, and that size: `batch`, or the fixed batch of the model for a `batch` of 1."""
+    first = list(islice(samples.batches(batch), _LATENCY_FEEDS))
+    found = len(first[0].labels)
+    if batch not in (1, found):
         raise UnsupportedError(
             f"no batch of {batch} samples can be made from {samples.source}: the model's batch is fixed, the samples "
             "differ in shape, or there are too few",
             remedy="use --batch 1",
         )
-    return feeds
+    return tuple(b.feed for b in first if len(b.labels) == found), found
 
 
 def _measure_on(
@@ -246,7 +250,7 @@ def _source(samples: Samples) -> DataSource:
         role="evaluation" if samples.valid_for_accuracy else "latency",
         source=samples.source,
         fingerprint=samples.fingerprint,
-        samples=len(samples),
+        samples=samples.examples,
         valid_for_accuracy=samples.valid_for_accuracy,
         skipped=tuple(SkippedSample(path=str(s.path), reason=s.reason) for s in samples.skipped),
     )

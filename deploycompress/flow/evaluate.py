@@ -61,7 +61,7 @@ def evaluate(
     """
     judged = samples.labelled and samples.valid_for_accuracy
     pending = [_Pending([] if judged else None, FidelityMeter() if index else None) for index in range(len(sessions))]
-    for batch in track(samples.batches(BATCH_SIZE), "evaluating", -(-len(samples) // BATCH_SIZE)):
+    for batch in track(samples.batches(BATCH_SIZE), "evaluating", -(-samples.examples // BATCH_SIZE)):
         reference: Mapping[str, Any] = {}
         for model, session in zip(pending, sessions, strict=True):
             results = session.run(batch.feed)

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from deploycompress import model as models
-from deploycompress.errors import UsageError
+from deploycompress.errors import UnsupportedError, UsageError
 from deploycompress.measurement.size import size
 from deploycompress.model import sniff
 from deploycompress.model.loading import check_tensors, parse
 from deploycompress.records.measured import ModelSize
 from deploycompress.records.signature import Signature
 from deploycompress.runtime.probe import probe
+from deploycompress.runtime.session import Feed
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,17 @@ def _subject(path: Path, name: str) -> Subject:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """File stems, with as much of the folder as tells equal stems apart, and a number where nothing does."""
-    stems = [path.stem for path in paths]
-    names = [
-        stem if stems.count(stem) == 1 else f"{path.parent.name}/{stem}"
-        for path, stem in zip(paths, stems, strict=True)
-    ]
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: index + 1].count(name)})"
-        for index, name in enumerate(names)
-    ]
+    """File stems; where two are equal the folder goes before them, and a number after them where that is equal too."""
+    stems, longer = [path.stem for path in paths], [f"{path.parent.name}/{path.stem}" for path in paths]
+    names = []
+    for index, (stem, folder_and_stem) in enumerate(zip(stems, longer, strict=True)):
+        if stems.count(stem) == 1:
+            names.append(stem)
+        elif longer.count(folder_and_stem) == 1:
+            names.append(folder_and_stem)
+        else:
+            names.append(f"{stem} ({stems[: index + 1].count(stem)})")
+    return names
 
 
 def _check_same_inputs(subjects: Sequence[Subject]) -> None:
@@ -79,4 +83,20 @@ def _check_same_inputs(subjects: Sequence[Subject]) -> None:
                 f"{', '.join(map(str, first.signature.inputs))}; {other.name} takes "
                 f"{', '.join(map(str, other.signature.inputs))}",
                 remedy="benchmark models that take the same inputs, or rename the inputs",
+            )
+
+
+def check_feed(subject: Subject, feed: Feed) -> None:
+    """Refuses a feed whose shapes the model does not take, before anything is timed.
+
+    Raises:
+        UnsupportedError: A fixed axis has another length.
+    """
+    for spec in subject.signature.inputs:
+        given = np.shape(feed[spec.name])
+        wanted = spec.shape if spec.shape is not None else given
+        if len(given) != len(wanted) or any(isinstance(w, int) and w != g for w, g in zip(wanted, given, strict=True)):
+            raise UnsupportedError(
+                f"{subject.name} takes {spec}, and a feed would be {list(given)}",
+                remedy="use --batch 1 where the batch is fixed, or other samples",
             )

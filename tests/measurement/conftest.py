@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def mlp(tmp_path: Path) -> Make:
         weights = np.random.default_rng(0).normal(size=(WIDTH, WIDTH)).astype(np.float32) / 8
         names = ["x", *(f"h{i}" for i in range(1, layers)), "y"]
         graph = helper.make_graph(
-            [helper.make_node("MatMul", [a, "w"], [b]) for a, b in zip(names, names[1:], strict=False)],
+            [helper.make_node("MatMul", [a, "w"], [b]) for a, b in itertools.pairwise(names)],
             "mlp",
             [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", WIDTH])],
             [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", WIDTH])],

@@ -18,7 +18,7 @@ def test_one_percent_an_iteration_is_unstable() -> None:
     found = drift(5 * 1.01 ** np.arange(30))
     assert found is not None
     assert found.unstable
-    # 29 ln(1.01) = 0.289 relative to the middle; twenty windows over thirty rounds see up to one and a half rounds less.
+    # 29 ln(1.01) = 0.289 relative to the middle; twenty windows see up to one and a half rounds less.
     assert found.change == pytest.approx(0.289, abs=0.016)
 
 

@@ -52,7 +52,7 @@ def test_other_documents_are_refused_by_key(report: Report, tmp_path: Path, chan
 def test_files_that_are_no_json_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(InputRejectedError, match="r.json: not a report of this version: it is not UTF-8"):
+    with pytest.raises(InputRejectedError, match=r"r.json: not a report of this version: it is not UTF-8"):
         json.read(path)
-    with pytest.raises(InputRejectedError, match="gone.json: cannot be read: No such file"):
+    with pytest.raises(InputRejectedError, match=r"gone.json: cannot be read: No such file"):
         json.read(tmp_path / "gone.json")

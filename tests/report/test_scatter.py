@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -65,7 +66,7 @@ def test_labels_do_not_overlap(report: Report) -> None:
     plot = scatter(with_figures(report, [(1.0, 0.9), (1.0, 0.9), (1.0, 0.901), (1.0, 0.899)]))
     assert plot is not None
     heights = sorted(point.label_y for point in plot.points)
-    assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) >= module._LABEL_HEIGHT
+    assert min(b - a for a, b in itertools.pairwise(heights)) >= module._LABEL_HEIGHT
 
 
 def test_one_point_is_no_plot(report: Report) -> None:
@@ -79,7 +80,7 @@ def test_linear_ticks_are_few_even_and_enclose(low: float, span: float) -> None:
     assert ticks[0] <= low + 1e-4 * span
     assert ticks[-1] >= low + span - 1e-4 * span
     assert 2 <= len(ticks) <= 8
-    steps = [b - a for a, b in zip(ticks, ticks[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(ticks)]
     assert max(steps) - min(steps) <= 1e-3 * max(steps)
 
 
