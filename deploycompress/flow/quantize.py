@@ -7,7 +7,7 @@ load and run the file -> fidelity, latency, census of what the runtime really fu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from deploycompress import data
 from deploycompress import model as models
-from deploycompress.calibration import RangeMethod, Statistics, TensorStatistics, collect
+from deploycompress.calibration import RangeMethod
 from deploycompress.data import Samples
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnsupportedError, UsageError
 from deploycompress.flow import census
@@ -24,16 +24,16 @@ from deploycompress.flow import verdict as words
 from deploycompress.flow.executed import execute
 from deploycompress.flow.feeds import differential_feeds, stable
 from deploycompress.flow.gate import Gate
-from deploycompress.flow.prefix import best_prefix, layer_times_us, tagged
+from deploycompress.flow.planner import Planner, release_prefix
 from deploycompress.flow.selection import names_matching, nodes_named
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.measurement.environment import environment
 from deploycompress.measurement.fidelity import FidelityMeter
 from deploycompress.passes.base import Pass
 from deploycompress.passes.pipelines import BEFORE_QUANTIZATION
-from deploycompress.quantization.candidates import WEIGHTED, key
+from deploycompress.quantization.candidates import WEIGHTED
 from deploycompress.quantization.dynamic import emit_dynamic
-from deploycompress.quantization.plan import plan, plan_dynamic, require_int8, required_tensors
+from deploycompress.quantization.plan import plan_dynamic, require_int8
 from deploycompress.quantization.qdq import MIN_OPSET, emit_qdq
 from deploycompress.quantization.spec import NodePlan, QuantPlan
 from deploycompress.records.measured import Comparison, Fidelity
@@ -163,12 +163,12 @@ def quantize(
         quantized = emit_dynamic(floats, chosen)
     else:
         assert samples is not None
-        planner = _Planner(floats, target, method, samples, config, track)
+        planner = Planner(floats, target, method, samples, config, track)
         chosen = planner.plan(excluded)
         _require_some(chosen)
         quantized = emit_qdq(floats, chosen)
         if measured_here:
-            chosen, quantized, float_layers = _release_prefix(planner, excluded, quantized, feeds[0], config)
+            chosen, quantized, float_layers = release_prefix(planner, excluded, quantized, feeds[0], config)
     models.save(quantized, output)
     return _checked(
         QuantizeResult(
@@ -197,39 +197,6 @@ def quantize(
         config,
         measured_here,
     )
-
-
-@dataclass(frozen=True)
-class _Planner:
-    """Plans of one model for any exclusion; runs the samples again where a plan reads tensors not seen before."""
-
-    floats: ir.Model
-    target: Target
-    method: RangeMethod
-    samples: Samples
-    config: SessionConfig
-    track: Track
-    seen: dict[str, TensorStatistics] = field(default_factory=dict)
-
-    def plan(self, excluded: frozenset[str], model: ir.Model | None = None) -> QuantPlan:
-        """The plan that leaves `excluded` float, for `model` where it differs from `floats` in node names alone."""
-        wanted = [n for n in required_tensors(self.floats, self.target, excluded) if n not in self.seen]
-        if wanted or not self.seen:
-            self.seen.update(self._collect(wanted))
-        statistics = Statistics(self.seen, len(self.samples))
-        return plan(model or self.floats, self.target, statistics, method=self.method, exclude=excluded)
-
-    def _collect(self, tensors: Sequence[str]) -> Statistics:
-        statistics = collect(
-            self.floats,
-            tensors,
-            (sample.feed for sample in self.samples),
-            weights_dir=models.weights_dir(self.floats),
-            config=self.config,
-            track=lambda items, description, total=None: self.track(items, description, total or len(self.samples)),
-        )
-        statistics.require_finite()
-        return statistics
 
 
 def _refuse_quantized(model: ir.Model, source: Path) -> None:
@@ -269,37 +236,6 @@ def _rewrite(
             model = after
             kept.append(name)
     return model, tuple(kept)
-
-
-def _release_prefix(
-    planner: _Planner, excluded: frozenset[str], quantized: ir.Model, feed: Feed, config: SessionConfig
-) -> tuple[QuantPlan, ir.Model, tuple[str, ...]]:
-    """Leaves the first layers float where that is measured faster."""
-    chosen = planner.plan(excluded)
-    marked = tagged(planner.floats)
-    layers = {node.name: key(node) for node in marked.graph if node.op_type in WEIGHTED}
-    int8 = [str(tag) for tag, name in layers.items() if name in chosen.nodes and chosen.nodes[name].form == "int8"]
-    float_us = layer_times_us(marked, feed, config)
-    int8_us = layer_times_us(emit_qdq(marked, planner.plan(excluded, marked)), feed, config)
-    count = best_prefix(int8, float_us, int8_us)
-    if count in (0, len(int8)):
-        return chosen, quantized, ()
-    prefix = tuple(layers[tag] for tag in int8[:count])
-    released = planner.plan(excluded | frozenset(prefix))
-    candidate = emit_qdq(planner.floats, released)
-    sessions = [
-        Session(models.serialize(made), config, weights_dir=models.weights_dir(made)) for made in (quantized, candidate)
-    ]
-    if quick_compare(sessions[0], sessions[1], feed).verdict != "FASTER":
-        return chosen, quantized, ()
-    reasons = {
-        name: replace(
-            released.nodes[name],
-            reason=f"measured: {float_us[tag]:.0f} us float, {int8_us[tag]:.0f} us int8, at the start of the net",
-        )
-        for tag, name in zip(int8, prefix, strict=False)
-    }
-    return replace(released, nodes={**released.nodes, **reasons}), candidate, prefix
 
 
 def _raise_opset(model: ir.Model) -> ir.Model:
