@@ -51,6 +51,9 @@ def emit_qdq(model: ir.Model, plan: QuantPlan) -> ir.Model:
             _quantize_output(writer, values[name], spec.grid)
         else:
             _quantize_input(writer, values[name], spec.grid, plan)
+    for name, node_plan in plan.nodes.items():
+        if node_plan.form == "float" and node_plan.op_type in ("Conv", "Gemm") and name in nodes:
+            _keep_float(writer, nodes[name])
     prune_initializers(copy.graph)
     return copy
 
@@ -141,6 +144,31 @@ def _quantize_input(writer: Writer, value: ir.Value, to: Grid, plan: QuantPlan) 
     _, dq = _pair(writer, value, to, str(value.name), after=producer)
     for use in consumers:
         use.node.replace_input_with(use.idx, dq.outputs[0])
+
+
+def _keep_float(writer: Writer, node: ir.Node) -> None:
+    """Puts a Sum of one between a float Conv or Gemm and the Q behind it, where its input is dequantized.
+
+    ONNX Runtime would quantize its weight on its own, with one scale for all channels (measured: the outputs of a
+    depthwise net become noise). A Sum of one copies; no transformer looks through it.
+
+    Source: ONNX Runtime, `weight_bias_quantization.cc`: DequantizeLinear -> node [-> Relu or Clip] -> QuantizeLinear.
+    """
+    source = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if source is None or source.op_type != "DequantizeLinear":
+        return
+    value = node.outputs[0]
+    while len(value.uses()) == 1 and not value.is_graph_output():
+        (use,) = value.uses()
+        if use.node.op_type == "QuantizeLinear":
+            name = f"{value.name}_kept_float"
+            shape = value.shape
+            kept = writer.node("Sum", [value], [name], before=use.node, dtype=ir.DataType.FLOAT, shape=shape)
+            use.node.replace_input_with(use.idx, kept.outputs[0])
+            return
+        if use.node.op_type not in ("Relu", "Clip"):
+            return
+        value = use.node.outputs[0]
 
 
 def _reads_int8(node: ir.Node, position: int, plan: QuantPlan) -> bool:

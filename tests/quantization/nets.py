@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -78,4 +79,5 @@ def fused(net: ir.Model, folder: Path) -> Counter[str]:
 def sqnr_db(reference: np.ndarray, output: np.ndarray) -> float:
     """Signal to quantization noise, in decibels."""
     error = reference.astype(np.float64) - output
-    return float(10 * np.log10(np.sum(reference.astype(np.float64) ** 2) / np.sum(error**2)))
+    noise = float(np.sum(error**2))
+    return math.inf if noise == 0 else 10 * math.log10(float(np.sum(reference.astype(np.float64) ** 2)) / noise)

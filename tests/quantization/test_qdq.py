@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from deploycompress import model as models
 from deploycompress import targets
+from deploycompress.calibration import collect
 from deploycompress.errors import UnsupportedError
+from deploycompress.quantization.plan import plan, required_tensors
 from deploycompress.quantization.qdq import emit_qdq
-from tests.quantization.nets import feeds, fused, quantized, residual_net, run, sqnr_db
+from tests.quantization.nets import TARGET, feeds, fused, quantized, residual_net, run, sqnr_db
 from tests.zoo import model, normal
 
 
@@ -98,8 +100,8 @@ def test_a_clip_that_the_grid_implies_disappears_and_another_stays(tmp_path: Pat
         low=np.float32(0),
         high=np.float32(6),
     )
-    plan, int8 = quantized(six)
-    assert plan.nodes["c"].absorbs == "r"
+    made, int8 = quantized(six)
+    assert made.nodes["c"].absorbs == "r"
     assert "Clip" not in [node.op_type for node in int8.graph]
     assert fused(int8, tmp_path)["QLinearConv"] == 2
     # Bounds that calibration data never reaches from inside: the grid spans less, values outside would differ.
@@ -107,8 +109,8 @@ def test_a_clip_that_the_grid_implies_disappears_and_another_stays(tmp_path: Pat
     symmetric = targets.load("server-cpu").model_copy(
         update={"quant": targets.load("server-cpu").quant.model_copy(update={"activation_symmetric": True})}
     )
-    plan, int8 = quantized(wide, symmetric)
-    assert plan.nodes["c0"].absorbs is None
+    made, int8 = quantized(wide, symmetric)
+    assert made.nodes["c0"].absorbs is None
     assert "Relu" in [node.op_type for node in int8.graph]
 
 
@@ -155,10 +157,6 @@ def test_a_tensor_captured_by_a_control_flow_body_survives() -> None:
         }""",
         w=normal(4, 3, 3, 3),
     )
-    from deploycompress.calibration import collect
-    from deploycompress.quantization.plan import plan, required_tensors
-    from tests.quantization.nets import TARGET
-
     feed = {"x": normal(1, 3, 6, 6), "flag": np.array(True)}
     found = collect(net, required_tensors(net, TARGET), [feed])
     int8 = emit_qdq(net, plan(net, TARGET, found))
@@ -171,3 +169,24 @@ def test_an_old_opset_is_refused_with_the_way_out() -> None:
     net = model("g (float[N,8] x) => (float[N,4] y) { y = Gemm(x, w, b) }", opset=11, w=normal(8, 4), b=normal(4))
     with pytest.raises(UnsupportedError, match=r"opset 11 and the quantized form needs 13"):
         quantized(net)
+
+
+def test_an_excluded_layer_between_quantized_ones_really_stays_float(tmp_path: Path) -> None:
+    # One channel a thousand times larger than the other: one scale for both would wipe the small one out, which is
+    # what ONNX Runtime does on its own to a float Conv between DequantizeLinear and QuantizeLinear.
+    uneven = normal(8, 8, 3, 3) * np.float32([1000, 1, 1, 1, 1, 1, 1, 1]).reshape(8, 1, 1, 1)
+    net = model(
+        """g (float[1,3,8,8] x) => (float[1,4,2,2] y) {
+            a = Conv(x, u)  b = Conv(a, v)  r = Relu(b)  y = Conv(r, w) }""",
+        u=normal(8, 3, 3, 3),
+        v=uneven,
+        w=normal(4, 8, 3, 3) / np.float32([1000, 1, 1, 1, 1, 1, 1, 1]).reshape(1, 8, 1, 1),
+    )
+    excluded = frozenset({"b"})
+    found = collect(net, required_tensors(net, TARGET, excluded), feeds(net))
+    int8 = emit_qdq(net, plan(net, TARGET, found, exclude=excluded))
+    ops = fused(int8, tmp_path)
+    assert (ops["QLinearConv"], ops["Conv"] + ops["FusedConv"]) == (2, 1)
+    feed = feeds(net)[0]
+    written, ran = run(int8, feed, "none")["y"], run(int8, feed)["y"]
+    assert sqnr_db(written, ran) > 40  # the same graph; only values on the edge between two codes may differ
