@@ -52,7 +52,8 @@ def conv_batchnorm(bias: bool = True, group: int = 1) -> ir.Model:
         weights["c"] = normal(channels)
     conv = f"Conv<pads=[1,1,1,1], group={group}>(x, w{', c' if bias else ''})"
     return model(
-        f"g (float[N,4,5,5] x) => (float[N,{channels},5,5] y) {{ h = {conv} n = BatchNormalization(h, g, b, m, v) y = Relu(n) }}",
+        f"g (float[N,4,5,5] x) => (float[N,{channels},5,5] y) {{"
+        f" h = {conv} n = BatchNormalization(h, g, b, m, v) y = Relu(n) }}",
         **weights,
         **batch_norm(channels),
     )
@@ -158,7 +159,8 @@ def noops() -> ir.Model:
 def if_captures() -> ir.Model:
     return model(
         "g (float[2,4] x, bool flag) => (float[2,4] y) { h = MatMul(x, w) i = Identity(h)"
-        " y = If(flag) <then_branch = t () => (float[2,4] a) { k = Constant<value_float = 3.0>() j = Mul(i, k) a = Identity(j) },"
+        " y = If(flag) <then_branch = t () => (float[2,4] a) {"
+        "  k = Constant<value_float = 3.0>() j = Mul(i, k) a = Identity(j) },"
         " else_branch = e () => (float[2,4] b) { b = Identity(i) }> }",
         w=normal(4, 4),
     )

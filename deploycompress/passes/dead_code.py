@@ -27,16 +27,31 @@ class RemoveDeadCode:
         found = Findings()
         after = model.clone()
         defined = {value: (value.name, _kind(value)) for value in g.values(after) if value.name}
-        RemoveUnusedNodesPass()(after)
-        for graph in after.graphs():
-            for name, value in tuple(graph.initializers.items()):
-                if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
-                    del graph.initializers[name]
+        while _sweep(after):
+            pass
         left = set(g.values(after))
         for value, (name, kind) in defined.items():
             if value not in left and name:
                 found.changed(name, f"{kind} removed: nothing depends on it")
         return found.result(model, after)
+
+
+def _sweep(model: ir.Model) -> bool:
+    """Removes what nothing reads; whether control flow went, whose bodies may have been the last to read something."""
+    control_flow = [node for node in g.nodes(model) if g.has_subgraph(node)]
+    RemoveUnusedNodesPass()(model)
+    for graph in model.graphs():
+        for name, value in tuple(graph.initializers.items()):
+            if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
+                del graph.initializers[name]
+    left = set(g.nodes(model))
+    removed = [node for node in control_flow if node not in left]
+    for node in removed:
+        for body in g.bodies(node):
+            for inner in body.all_nodes():
+                for index in range(len(inner.inputs)):
+                    inner.replace_input_with(index, None)
+    return bool(removed)
 
 
 def _kind(value: ir.Value) -> str:

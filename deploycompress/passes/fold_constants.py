@@ -53,24 +53,35 @@ class FoldConstants:
     def _fold(self, graph: ir.Graph, shapes: Shapes, evaluator: Evaluator, found: Findings) -> None:
         values = self._evaluate(graph, shapes, evaluator, found)
         folded = {node for node in graph if node.outputs and any(o in values for o in node.outputs)}
-        pool: set[ir.Value] = set()
-        # From the outputs back: a value that is still needed must be stored, or its node must stay.
-        for node in reversed(list(graph)):
-            if node not in folded:
-                continue
-            needed = [o for o in node.outputs if any(use.node not in folded for use in o.uses())]
-            if not needed:
-                continue
-            freed = _freed(node, folded) - pool
-            stored = sum(values[o].nbytes for o in needed)
-            if stored <= sum(_nbytes(v) for v in freed) + self.max_growth_bytes:
-                pool |= freed
-                continue
-            folded.discard(node)
-            found.refused(g.label(node), f"folding {node.op_type} would store {stored} bytes")
+        while self._drop_growing(graph, folded, values, found):
+            pass  # a node that stays keeps its inputs, so what it would have freed is to be counted again
         for node in reversed(list(graph)):
             if node in folded:
                 _replace(graph, node, values, found)
+
+    def _drop_growing(
+        self, graph: ir.Graph, folded: set[ir.Node], values: dict[ir.Value, np.ndarray], found: Findings
+    ) -> bool:
+        """Takes out of `folded` the nodes whose results would make the file grow; whether there were any.
+
+        From the outputs back: a value that a staying node reads must be stored. Each constant that goes pays for one
+        result only.
+        """
+        paid: set[ir.Value] = set()
+        dropped = False
+        for node in reversed(list(graph)):
+            needed = [o for o in node.outputs if any(use.node not in folded for use in o.uses())]
+            if node not in folded or not needed:
+                continue
+            freed = _freed(node, folded) - paid
+            stored = sum(values[o].nbytes for o in needed)
+            if stored <= sum(_nbytes(v) for v in freed) + self.max_growth_bytes:
+                paid |= freed
+                continue
+            folded.discard(node)
+            dropped = True
+            found.refused(g.label(node), f"folding {node.op_type} would store {stored} bytes")
+        return dropped
 
     def _evaluate(
         self, graph: ir.Graph, shapes: Shapes, evaluator: Evaluator, found: Findings

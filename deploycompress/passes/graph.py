@@ -27,9 +27,20 @@ def is_op(node: ir.Node | None, *op_types: str) -> bool:
     return node is not None and node.domain in STANDARD_DOMAINS and node.op_type in op_types
 
 
+def bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    """The graphs a control-flow node holds (If, Loop, Scan or a custom operator with a graph attribute)."""
+    for attribute in node.attributes.values():
+        if attribute.is_ref():
+            continue
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
 def has_subgraph(node: ir.Node) -> bool:
-    """Whether `node` is control flow (If, Loop, Scan or a custom operator with a graph attribute)."""
-    return any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values())
+    """Whether `node` is control flow."""
+    return next(bodies(node), None) is not None
 
 
 def opset(model: ir.Model) -> int:

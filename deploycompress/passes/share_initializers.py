@@ -57,16 +57,8 @@ def _share(graph: ir.Graph, visible: dict[_Key, ir.Value], repeated: set[_Kind],
         del graph.initializers[value.name or ""]
         found.changed(value.name or "", f"equal to {first.name}, which is read instead")
     for node in graph:
-        for body in _bodies(node):
+        for body in g.bodies(node):
             _share(body, known, repeated, found)
-
-
-def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            yield from attribute.as_graphs()
 
 
 def _candidates(graph: ir.Graph) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:

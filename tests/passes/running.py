@@ -25,7 +25,9 @@ def feed(model: ir.Model, free: int = 2, seed: int = 0) -> dict[str, np.ndarray]
     for value in model.graph.inputs:
         if value.is_initializer():
             continue
-        assert value.shape is not None and value.dtype is not None and value.name is not None
+        assert value.shape is not None
+        assert value.dtype is not None
+        assert value.name is not None
         shape = [d if isinstance(d, int) else free for d in value.shape]
         dtype = value.dtype.numpy()
         if dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""What every pass promises, tried on every small model: add a pass to the pipelines and these tests run by themselves."""
+"""What every pass promises, tried on every small model; a pass added to the pipelines is tested here by itself."""
 
 from __future__ import annotations
 

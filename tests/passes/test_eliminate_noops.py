@@ -1,0 +1,100 @@
+"""Operators that return their input go; those that stand between two names the caller sees stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deploycompress.passes.eliminate_noops import EliminateNoOps
+from tests import zoo
+from tests.passes.running import assert_same_outputs
+
+
+def test_chain_of_noops_disappears_and_the_one_between_input_and_output_stays() -> None:
+    before = zoo.noops()
+    result = EliminateNoOps()(before)
+    assert [node.op_type for node in result.model.graph] == ["Relu", "Identity"]
+    assert [str(r) for r in result.refusals] == ["z: it hands a graph input or initializer to a graph output"]
+    assert_same_outputs(before, result.model)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "Cast<to=10>(x)",
+        "Transpose<perm=[1,0]>(x)",
+        "Transpose(x)",
+        "Concat<axis=0>(x, x)",
+        "Reshape(x, other)",
+        "Reshape<allowzero=1>(x, zeros)",
+        "Slice(x, one, end)",
+        "Slice(x, zero, one)",
+        "Slice(x, zero, end, zero, minus)",
+        "Pad(x, pads)",
+        "Expand(x, big)",
+        "Tile(x, twice)",
+    ],
+)
+def test_operator_that_changes_something_stays(expression: str) -> None:
+    arrays = {
+        "other": [-1],
+        "zeros": [0, 0],
+        "zero": [0],
+        "one": [1],
+        "minus": [-1],
+        "end": [2**40],
+        "pads": [0, 0, 0, 1],
+        "big": [5, 1, 1],
+        "twice": [2, 1],
+    }
+    weights = {k: np.asarray(v, np.int64) for k, v in arrays.items() if k in expression}
+    model = zoo.model(f"g (float[4,4] x) => (float[4,4] y) {{ h = {expression} y = Abs(h) }}", **weights)
+    assert EliminateNoOps()(model).changes == ()
+
+
+@pytest.mark.parametrize("target", [[0, 0, 0], [0, -1, 6], [-1, 4, 6], [0, 4, -1]])
+def test_reshape_to_the_same_axes_goes_even_with_a_free_batch(target: list[int]) -> None:
+    before = zoo.model(
+        "g (float[N,4,6] x) => (float[N,4,6] y) { h = Reshape(x, t) y = Relu(h) }", t=np.asarray(target, np.int64)
+    )
+    after = EliminateNoOps()(before).model
+    assert [node.op_type for node in after.graph] == ["Relu"]
+    for free in (1, 3):
+        assert_same_outputs(before, after, free=free)
+
+
+@pytest.mark.parametrize("target", [[-1, 6], [-1, 6, 4], [2, -1, 6], [-1, 2, 12]])
+def test_reshape_to_other_axes_stays(target: list[int]) -> None:
+    model = zoo.model("g (float[N,4,6] x) => (float y) { h = Reshape(x, t) y = ReduceSum(h) }", t=np.asarray(target))
+    assert EliminateNoOps()(model).changes == ()
+
+
+def test_dropout_in_training_mode_stays() -> None:
+    model = zoo.model(
+        "g (float[4] x) => (float[4] y) { h = Dropout(x, ratio, on) y = Relu(h) }",
+        ratio=np.float32(0.5),
+        on=np.asarray(True),
+    )
+    assert EliminateNoOps()(model).changes == ()
+
+
+def test_dropout_whose_mask_is_read_is_refused() -> None:
+    model = zoo.model("g (float[4] x) => (float[4] y, bool[4] mask) { h, mask = Dropout(x) y = Relu(h) }")
+    assert [r.reason for r in EliminateNoOps()(model).refusals] == ["another output of the node is in use"]
+
+
+def test_identity_that_hands_an_outer_value_to_a_branch_output_stays() -> None:
+    before = zoo.if_captures()
+    result = EliminateNoOps()(before)
+    # Those before the If and before output a go; `b = Identity(i)` stays: a body has to make its outputs itself.
+    assert "it hands a value of the outer graph to a graph output" in [r.reason for r in result.refusals]
+    assert {c.where for c in result.changes} == {"i", "a"}
+    for seed in range(4):
+        assert_same_outputs(before, result.model, seed=seed)
+
+
+def test_identity_between_two_graph_outputs_keeps_both_names() -> None:
+    before = zoo.model("g (float[4] x) => (float[4] a, float[4] b) { a = Relu(x) b = Identity(a) }")
+    result = EliminateNoOps()(before)
+    assert [r.reason for r in result.refusals] == ["its input and its output are both graph outputs"]
+    assert_same_outputs(before, result.model)
