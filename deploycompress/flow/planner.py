@@ -62,7 +62,7 @@ def release_prefix(
     marked = tagged(planner.floats)
     layers = {node.name: key(node) for node in marked.graph if node.op_type in WEIGHTED}
     int8 = [str(tag) for tag, name in layers.items() if name in chosen.nodes and chosen.nodes[name].form == "int8"]
-    float_us = layer_times_us(marked, feed, config)
+    float_us = layer_times_us(tagged(planner.floats, tensors=True), feed, config)
     int8_us = layer_times_us(emit_qdq(marked, planner.plan(excluded, marked)), feed, config)
     count = best_prefix(int8, float_us, int8_us)
     if count in (0, len(int8)):

@@ -19,18 +19,27 @@ import numpy as np
 import onnx_ir as ir
 
 from deploycompress.flow.executed import execute
-from deploycompress.quantization.candidates import WEIGHTED
+from deploycompress.quantization.candidates import WEIGHTED, clamp_behind
 from deploycompress.runtime.session import Feed, SessionConfig
 
 _RUNS = 30
 _TAG = re.compile(r"weighted\d{6}")
 
 
-def tagged(model: ir.Model) -> ir.Model:
-    """A copy whose weighted nodes carry names that survive ONNX Runtime's fusions as part of the fused name."""
+def tagged(model: ir.Model, *, tensors: bool = False) -> ir.Model:
+    """A copy whose weighted nodes carry names that ONNX Runtime's fusions keep as part of the fused name.
+
+    A quantized layer takes its name from the node; a float one that swallowed its activation from the activation's
+    output, so with `tensors` outputs and clamps behind the nodes are renamed too (graph outputs as well).
+    """
     copy = model.clone()
-    for position, node in enumerate(node for node in copy.graph if node.op_type in WEIGHTED):
+    for position, node in enumerate([node for node in copy.graph if node.op_type in WEIGHTED]):
         node.name = f"weighted{position:06d}"
+        if tensors:
+            node.outputs[0].name = f"{node.name}_out"
+            clamp = clamp_behind(node)
+            if clamp is not None:
+                clamp.outputs[0].name = f"{node.name}_clamped"
     return copy
 
 

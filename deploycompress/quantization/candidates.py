@@ -74,7 +74,7 @@ def find(model: ir.Model, target: Target, exclude: frozenset[str] = frozenset())
                 continue
             found.int8[key(node)] = f"{node.op_type} with constant weights has an 8-bit kernel"
             if node.op_type == "Conv" and target.quant.quantize_outputs:
-                clamp = _clamp_behind(node)
+                clamp = clamp_behind(node)
                 if clamp is not None:
                     found.absorbed[key(node)] = key(clamp)
                 found.outputs.append(key(clamp) if clamp is not None else key(node))
@@ -169,7 +169,7 @@ def _chain(node: ir.Node, target: Target, exclude: frozenset[str], found: Candid
         found.shared[key(node)] = found.shared.get(source, source)
         found.outputs.append(key(node))
         return
-    clamp = _clamp_behind(node)
+    clamp = clamp_behind(node)
     if clamp is not None:
         found.absorbed[key(node)] = key(clamp)
     reason = "one input is" if missing else "all inputs are"
@@ -194,7 +194,7 @@ def _drop_useless_movers(model: ir.Model, found: Candidates) -> None:
         found.absorbed.pop(name, None)
 
 
-def _clamp_behind(node: ir.Node) -> ir.Node | None:
+def clamp_behind(node: ir.Node) -> ir.Node | None:
     """The Relu or Clip that alone reads a node's output, which saturation to the output grid can replace."""
     output = node.outputs[0]
     consumers: Sequence[ir.Node] = tuple(output.consumers())
