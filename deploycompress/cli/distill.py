@@ -16,6 +16,9 @@ def distill(
     json_path: JsonOption = None,
 ) -> None:
     """Train a small network on the answers of a large one (Hinton loss), and write its checkpoint as safetensors."""
+    from deploycompress.cli.threads import sleep_when_idle
+
+    sleep_when_idle()
     from deploycompress.flow.placing import select
     from deploycompress.records.recipe import Distill, load
     from deploycompress.training.distill import distill as run

@@ -16,6 +16,9 @@ def train(
     json_path: JsonOption = None,
 ) -> None:
     """Train PyTorch networks as a recipe says, resumably, and write their checkpoints as safetensors."""
+    from deploycompress.cli.threads import sleep_when_idle
+
+    sleep_when_idle()
     from deploycompress.flow.placing import select
     from deploycompress.records.recipe import Train, load
     from deploycompress.training.train import train as run

@@ -38,7 +38,10 @@ def save(state: Mapping[str, torch.Tensor], path: Path) -> None:
     # safetensors refuses tensors that share memory (tied weights); the format stores each under its own name.
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     with atomic(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # what the umask gives; safetensors would shut out everybody but the owner
         safetensors.torch.save_file(tensors, temporary, metadata={"format": "pt"})
+        temporary.chmod(mode)
 
 
 def load(path: Path, *, trust: bool = False) -> dict[str, torch.Tensor]:

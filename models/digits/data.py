@@ -17,11 +17,11 @@ from sklearn.model_selection import train_test_split
 
 HELD_OUT, VALIDATION, SEED = 600, 160, 20240607
 
-Arrays = tuple[np.ndarray, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 def train() -> Arrays:
-    """Images float32 [1037, 1, 8, 8] and labels int64 [1037]."""
+    """Images float32 [1037, 1, 8, 8] as "input", classes int64 [1037] as "label"."""
     return _take(_split()[0])
 
 
@@ -50,4 +50,4 @@ def _split() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _take(numbers: np.ndarray) -> Arrays:
     digits = load_digits()
     images = (digits.images[numbers] / 16.0).astype(np.float32)
-    return images[:, None], digits.target[numbers].astype(np.int64)
+    return {"input": images[:, None], "label": digits.target[numbers].astype(np.int64)}

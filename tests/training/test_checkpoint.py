@@ -42,6 +42,12 @@ def test_saved_state_comes_back_exactly(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["c.safetensors"]
 
 
+def test_checkpoint_can_be_read_by_whom_any_new_file_can(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("")
+    checkpoint.save(network().state_dict(), tmp_path / "c.safetensors")
+    assert (tmp_path / "c.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_tied_weights_are_saved_under_both_names(tmp_path: Path) -> None:
     shared = torch.ones(2, 2)
     checkpoint.save({"a": shared, "b": shared}, tmp_path / "c.safetensors")
