@@ -74,11 +74,8 @@ def bench(
             "threads": threads or (profile.threads if profile else None) or "all available",
             "batch": batch,
             "stop rule": f"{launches} processes a model, at least {rounds} rounds and {seconds:g} s a model",
-            "require": ", ".join(
-                [f"speed-up {require_speedup:g}"] * (require_speedup is not None)
-                + [f"drop at most {max_drop}"] * (max_drop is not None)
-            )
-            or None,
+            "speed-up at least": require_speedup,
+            "drop at most": max_drop,
         },
     )
     report = measure(

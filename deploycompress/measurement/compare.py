@@ -1,12 +1,12 @@
 """two open sessions -> FASTER, SLOWER or NO DIFFERENCE, from rounds measured side by side in this process.
 
 A round runs A B B A (the next one B A A B), so that a drift of the machine hits both alike; its outcome is
-log(median of A / median of B). The speed-up is exp(median over rounds), its interval a block bootstrap over rounds.
-Where the rounds come from several processes (see `latency`), the process is the unit: exp(mean of the medians of each),
-with Student's interval.
+log(median of A / median of B). Rounds are correlated, so the unit is a part: eight stretches of consecutive rounds, or
+the processes the rounds come from (see `latency`). The speed-up is exp(mean of the medians of the parts) with Student's
+interval over them (batch means). How often a file differs from itself by this method: docs/method-latency.md.
 
-Source: Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013 (effect-size intervals instead of bare
-means); Georges, Buytaert and Eeckhout, "Statistically Rigorous Java Performance Evaluation", OOPSLA 2007.
+Source: Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013 (effect sizes with intervals, several
+levels of repetition); Law, "Simulation Modeling and Analysis", section 9.5.3 (batch means).
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ from time import perf_counter_ns
 
 import numpy as np
 
-from deploycompress.measurement import bootstrap
 from deploycompress.measurement.bootstrap import Floats
 from deploycompress.measurement.timing import runs_per_block, timed_block, warm_up
 from deploycompress.records.measured import Comparison, Interval, Verdict
 from deploycompress.runtime.session import Feed, Session
 
-# Two sessions of the same file differ for good by where their weights and buffers landed in memory; see the A/A
-# figures in docs/method-latency.md. Below this ratio a difference says nothing about the models.
-MIN_EFFECT = 0.02
+# Two loads of one file differ for good by where their weights and buffers landed in memory: by 0.4 to 1 % (standard
+# deviation of the speed-up). An effect below three of these says nothing about the models, and an interval must clear
+# one of them.
+MIN_EFFECT = 0.03
+_LAYOUT = 0.01
 MIN_ROUNDS = 16
+PARTS = 8
 _WARM_UP_SHARE = 0.2
 
 
@@ -38,11 +40,18 @@ def quick_compare(
     budget_s: float = 2.0,
     min_rounds: int = MIN_ROUNDS,
     min_effect: float = MIN_EFFECT,
-    seed: int = 0,
 ) -> Comparison:
     """Compares the latency of two sessions on one feed within about `budget_s` seconds.
 
     At least `min_rounds` rounds run, however long they take.
+
+    Args:
+        baseline: What to compare with.
+        candidate: What to judge.
+        feed: Input of both.
+        budget_s: Seconds to spend, warm-up included.
+        min_rounds: At least so many rounds, eight or more.
+        min_effect: Smallest relative difference that is called one.
 
     Raises:
         ModelRejectedError: One of them cannot run the feed.
@@ -50,7 +59,7 @@ def quick_compare(
     for session in (baseline, candidate):
         session.run(feed)
     runners = (baseline.runner(feed), candidate.runner(feed))
-    return compare_runners(*runners, budget_s=budget_s, min_rounds=min_rounds, min_effect=min_effect, seed=seed)
+    return compare_runners(*runners, budget_s=budget_s, min_rounds=min_rounds, min_effect=min_effect)
 
 
 def compare_runners(
@@ -60,7 +69,6 @@ def compare_runners(
     budget_s: float,
     min_rounds: int = MIN_ROUNDS,
     min_effect: float = MIN_EFFECT,
-    seed: int = 0,
 ) -> Comparison:
     """Compares two callables that each do one run."""
     budget_ns = int(budget_s * 1e9)
@@ -71,51 +79,47 @@ def compare_runners(
     while len(rounds) < min_rounds or perf_counter_ns() < stop:
         rounds.append(_round(baseline, candidate, runs, reverse=len(rounds) % 2 == 1))
     times = np.asarray(rounds)
-    return judge(times[:, 0], times[:, 1], min_effect=min_effect, seed=seed)
+    return judge(times[:, 0], times[:, 1], min_effect=min_effect)
 
 
 def judge(
     baseline: Floats,
     candidate: Floats,
     *,
-    launches: int = 1,
+    parts: int = PARTS,
     min_effect: float = MIN_EFFECT,
     level: float = 0.95,
-    seed: int = 0,
 ) -> Comparison:
     """The verdict on paired round times (any unit).
 
-    FASTER or SLOWER needs both an interval that leaves 1 out and a speed-up beyond `min_effect`.
+    FASTER or SLOWER needs both a speed-up of at least `min_effect` and an interval that keeps 1 % away from 1.
 
     Args:
         baseline: [rounds] time of the baseline in each round.
         candidate: [rounds] time of the candidate in the same rounds.
-        launches: Number of processes the rounds come from, in equal parts and in order.
+        parts: Number of stretches of consecutive rounds that count as one observation each: the processes where there
+            are several, in equal parts and in order.
         min_effect: Smallest relative difference that is called one.
         level: Confidence level of the interval.
-        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: There are fewer rounds than parts, or fewer than two parts.
     """
     ratios = np.log(np.asarray(baseline, np.float64)) - np.log(np.asarray(candidate, np.float64))
-    if launches > 1:
-        centre, bounds = _over_launches(ratios, launches, level)
-    else:
-        centre = float(np.median(ratios))
-        bounds = bootstrap.interval(ratios, bootstrap.median, level=level, block=block_length(len(ratios)), seed=seed)
-    interval, speedup = Interval(math.exp(bounds.low), math.exp(bounds.high), level), math.exp(centre)
+    if not 2 <= parts <= len(ratios):
+        raise ValueError(
+            f"{len(ratios)} rounds cannot be judged in {parts} parts; it takes two or more, of one round each"
+        )
+    medians = np.array([np.median(part) for part in np.array_split(ratios, parts)])
+    centre = float(medians.mean())
+    reach = student_t(0.5 + level / 2, parts - 1) * float(medians.std(ddof=1)) / math.sqrt(parts)
+    speedup, interval = math.exp(centre), Interval(math.exp(centre - reach), math.exp(centre + reach), level)
     verdict: Verdict = "NO DIFFERENCE"
-    if interval.low > 1 and speedup >= 1 + min_effect:
+    if interval.low > 1 + _LAYOUT and speedup >= 1 + min_effect:
         verdict = "FASTER"
-    elif interval.high < 1 and speedup <= 1 / (1 + min_effect):
+    elif interval.high < 1 / (1 + _LAYOUT) and speedup <= 1 / (1 + min_effect):
         verdict = "SLOWER"
     return Comparison(speedup, interval, verdict, rounds=len(ratios))
-
-
-def _over_launches(ratios: Floats, launches: int, level: float) -> tuple[float, Interval]:
-    """Mean of the launch medians and its Student interval: the process is the unit that was replicated."""
-    medians = np.array([np.median(part) for part in np.split(ratios, launches)])
-    centre = float(medians.mean())
-    reach = student_t(0.5 + level / 2, launches - 1) * float(medians.std(ddof=1)) / math.sqrt(launches)
-    return centre, Interval(centre - reach, centre + reach, level)
 
 
 def student_t(p: float, freedom: int) -> float:
@@ -130,11 +134,6 @@ def student_t(p: float, freedom: int) -> float:
         area = float((np.cos(midpoints) ** (freedom - 1)).mean()) * end * math.sqrt(freedom) * scale
         low, high = (middle, high) if area < p - 0.5 else (low, middle)
     return (low + high) / 2
-
-
-def block_length(rounds: int) -> int:
-    """Rounds drawn together by the bootstrap: the usual n^(1/3)."""
-    return max(1, round(math.cbrt(rounds)))
 
 
 def _round(

@@ -67,5 +67,7 @@ def contention(stolen: tuple[int, int] | None, switches: int | None, busy_s: flo
     if stolen is not None and stolen[1] > 0 and stolen[0] / stolen[1] > _STOLEN_SHARE:
         notes.append(f"the hypervisor took {100 * stolen[0] / stolen[1]:.0f} % of the processor time away")
     if switches is not None and busy_s > 0 and switches / busy_s > _SWITCHES_PER_S:
-        notes.append(f"other processes took the processor away {switches / busy_s:.0f} times a second")
+        notes.append(
+            f"the kernel took the processor away {switches / busy_s:.0f} times a second: other work competes for it"
+        )
     return tuple(notes)

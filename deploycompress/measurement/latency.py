@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 
 from deploycompress.measurement import bootstrap
-from deploycompress.measurement.compare import block_length, judge
+from deploycompress.measurement.compare import PARTS, judge
 from deploycompress.measurement.drift import contention, drift
 from deploycompress.measurement.process import Block, Finished, Opened, Worker
 from deploycompress.measurement.timing import runs_per_block
@@ -121,7 +121,7 @@ def measure(
         candidates: What to time.
         rounds: At least so many rounds over all launches.
         seconds: At least so many seconds per candidate over all launches.
-        launches: Fresh processes per candidate, one after the other.
+        launches: Fresh processes per candidate, one after the other; below about five, chance layouts may mislead.
         pin: CPUs to confine each process to.
         seed: Of the bootstrap.
         start: Starts the sampler of a candidate; the default is a worker process.
@@ -206,7 +206,7 @@ def _summary(
     table = np.array([times[:width] for times in record.rounds])
     runs = np.concatenate([np.asarray(times) for times in record.rounds])
     medians = np.array([np.median(times) for times in record.rounds])
-    block = block_length(len(table) // launches)
+    block = max(1, round(math.cbrt(len(table) / launches)))
     bounds = [
         bootstrap.interval(table, statistic, resamples=1000, block=block, groups=launches, seed=seed)
         for statistic in (bootstrap.median, bootstrap.quantile(0.95))
@@ -239,7 +239,9 @@ def _summary(
         stable=not unstable,
     )
     base = np.array([np.median(times) for times in baseline.rounds])
-    comparison = None if is_baseline else judge(base, medians, launches=launches, seed=seed)
+    comparison = (
+        None if is_baseline else judge(base, medians, parts=launches if launches > 1 else min(PARTS, len(medians)))
+    )
     assert record.finished is not None
     peak, empty = record.finished.peak_bytes, record.opened[-1].empty_bytes
     grown = None if peak is None or empty is None else peak - empty

@@ -152,9 +152,9 @@ class Comparison:
     """Latency of a candidate against the baseline, from rounds measured side by side.
 
     Attributes:
-        speedup: Median over rounds of `baseline / candidate`; above 1 the candidate is faster.
-        interval: Bootstrap interval of `speedup`.
-        verdict: FASTER or SLOWER only where the interval leaves 1 out and the effect is large enough to mean something.
+        speedup: Typical `baseline / candidate` over the rounds; above 1 the candidate is faster.
+        interval: Confidence interval of `speedup`.
+        verdict: FASTER or SLOWER only where the effect is large enough to mean something and the interval bears it out.
         rounds: Number of paired rounds behind it.
     """
 

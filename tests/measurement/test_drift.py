@@ -51,7 +51,7 @@ def test_contention_is_told_in_words() -> None:
     notes = contention((50, 1000), 300, 2.0)
     assert notes == (
         "the hypervisor took 5 % of the processor time away",
-        "other processes took the processor away 150 times a second",
+        "the kernel took the processor away 150 times a second: other work competes for it",
     )
 
 
