@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from deploycompress import data as samples
-from deploycompress.errors import ModelRejectedError
+from deploycompress.errors import ModelRejectedError, UnsupportedError
 from deploycompress.flow.agreement import difference
 from deploycompress.records.signature import Signature, TensorSpec
 from deploycompress.runtime.session import Feed, Session
@@ -24,6 +24,7 @@ from deploycompress.runtime.session import Feed, Session
 # fixed lengths accept few, so the usual sequence and image lengths follow.
 _SHAPES = ((1, 16), (2, 24), (1, 1), (2, 32), (1, 64), (1, 128), (1, 224), (1, 256), (1, 512), (1, 576))
 _FEEDS_PER_SHAPE = 2
+_REMEDY = "give inputs it accepts with --data"
 _LARGEST_FEED_ELEMENTS = 4_000_000
 _SHAPES_WANTED = 2
 
@@ -65,10 +66,7 @@ def differential_feeds(
             break
     if not found:
         tried = f"the samples of {source}" if source is not None else "random, zero or one inputs"
-        raise ModelRejectedError(
-            f"it runs on none of {tried}, so a rewrite cannot be checked ({problem})",
-            remedy="give inputs it accepts with --data",
-        )
+        raise ModelRejectedError(f"it runs on none of {tried}: {problem}", remedy=_REMEDY)
     return tuple(found)
 
 
@@ -87,7 +85,10 @@ def _random(signature: Signature) -> Iterator[list[dict[str, np.ndarray]]]:
         if inputs in tried or (tried and elements > _LARGEST_FEED_ELEMENTS):
             continue
         tried.add(inputs)
-        opened = samples.open("random", Signature(inputs, signature.outputs), limit=_FEEDS_PER_SHAPE)
+        try:
+            opened = samples.open("random", Signature(inputs, signature.outputs), limit=_FEEDS_PER_SHAPE)
+        except UnsupportedError as error:
+            raise ModelRejectedError(error.what, remedy=_REMEDY) from error
         drawn = [dict(sample.feed) for sample in opened]
         yield [*drawn, *(_integers(feed, value) for value in (0, 1) for feed in drawn)]
 

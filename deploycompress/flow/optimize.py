@@ -16,6 +16,7 @@ from deploycompress.errors import InvalidOutputError, ModelRejectedError, Unknow
 from deploycompress.flow.feeds import differential_feeds, stable
 from deploycompress.flow.gate import Gate, run_step
 from deploycompress.flow.source import open_source
+from deploycompress.model.atomic import created, plain_errors, publish, temporary
 from deploycompress.passes import pipelines
 from deploycompress.passes.base import Pass
 from deploycompress.passes.fix_dimensions import FixDimensions, symbols
@@ -122,7 +123,11 @@ def optimize(
     for step in track(steps, "rewriting", len(steps)):
         current, outcome = run_step(step, current, gate)
         outcomes.append(outcome)
-    models.save(current.model, output)
+    if current is first and not fix_dims and not models.data_files(source):
+        _copy(source, output)
+    else:
+        models.save(current.model, output)
+    comparison = _verify(original, output, gate)
     return OptimizeResult(
         source=source,
         output=output,
@@ -130,9 +135,9 @@ def optimize(
         steps=tuple(outcomes),
         nodes_before=first.node_count,
         nodes_after=current.node_count,
-        bytes_before=first.size_bytes,
-        bytes_after=current.size_bytes,
-        comparison=_verify(original, output, gate),
+        bytes_before=models.size_bytes(source),
+        bytes_after=models.size_bytes(output),
+        comparison=comparison,
         feeds=len(feeds),
         data=data or "random",
         threads=original.threads,
@@ -158,6 +163,14 @@ def _fixed(model: ir.Model, fix_dims: Mapping[str, int]) -> ir.Model:
     return FixDimensions(tuple(fix_dims.items()))(model).model
 
 
+def _copy(source: Path, output: Path) -> None:
+    """Writes the bytes of `source` to `output`, atomically."""
+    with plain_errors(output), temporary(output) as path:
+        with created(path) as file:
+            file.write(source.read_bytes())
+        publish(path, output)
+
+
 def _verify(original: Session, output: Path, gate: Gate) -> Comparison | None:
     """Opens the file that was written and compares it once more; removes it where it disagrees."""
     try:
@@ -166,6 +179,7 @@ def _verify(original: Session, output: Path, gate: Gate) -> Comparison | None:
     except ModelRejectedError as error:
         found = error.what
     if found is not None:
-        output.unlink(missing_ok=True)
+        for file in (*models.data_files(output), output):
+            file.unlink(missing_ok=True)
         raise InvalidOutputError(f"the file written does not agree with the source: {found}", where=str(output))
     return gate.compare(original, written)
