@@ -135,8 +135,8 @@ def _like(tensor: torch.Tensor, shape: Sequence[int], generator: torch.Generator
     if tensor.dtype.is_floating_point:
         values = tensor.double()
         spread = values.std(correction=0).item() or 1.0
-        return (torch.randn(*shape, generator=generator) * spread + values.mean().item()).to(tensor.dtype)
+        return (torch.randn(tuple(shape), generator=generator) * spread + values.mean().item()).to(tensor.dtype)
     if tensor.dtype == torch.bool:
-        return torch.rand(*shape, generator=generator) < 0.5
+        return torch.rand(tuple(shape), generator=generator) < 0.5
     low, high = (int(tensor.min()), int(tensor.max())) if tensor.numel() else (0, 0)
     return torch.randint(low, high + 1, tuple(shape), generator=generator, dtype=tensor.dtype)

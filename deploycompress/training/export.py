@@ -17,7 +17,13 @@ from typing import Literal
 import torch
 
 from deploycompress import model as onnx_file
-from deploycompress.errors import DeployCompressError, InputRejectedError, UnsupportedError, UsageError
+from deploycompress.errors import (
+    DeployCompressError,
+    EnvironmentLacksError,
+    InputRejectedError,
+    UnsupportedError,
+    UsageError,
+)
 from deploycompress.records.signature import Signature
 from deploycompress.training import exporters, huggingface, parity
 from deploycompress.training import source as sources
@@ -113,59 +119,42 @@ def export(
     loaded = sources.load(
         source, checkpoint_path=checkpoint, trust=trust, specs=inputs, dynamic_batch=dynamic_batch, base=base
     )
-    ladder = _ladder(
-        loaded, exporter, opset or (max_opset if max_opset and max_opset < exporters.DYNAMO_OPSET else None)
-    )
+    ceiling = opset or max_opset
     attempts: list[Attempt] = []
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with _evaluating(loaded.module), tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent) as folder:
-        try:
-            expected = parity.references(loaded.module, loaded.inputs)
-        except FixedSizeError as error:
-            raise InputRejectedError(
-                str(error), where=source, remedy="let forward take any batch, or --static-batch"
-            ) from error
-        except Exception as error:
-            raise InputRejectedError(f"forward fails on the example: {_first_line(error)}", where=source) from error
-        for name, write in ladder:
-            draft = Path(folder) / name / output.name
-            result, attempt = _attempt(name, write, draft, loaded, expected)
+    with _evaluating(loaded.module), _scratch(output) as folder:
+        expected = _expected(loaded, source)
+        for name, write in _ladder(loaded, exporter, len(expected[0].outputs), opset, ceiling):
+            draft = folder / name / output.name
+            agreement, attempt = _attempt(name, write, draft, loaded, expected, ceiling)
             attempts.append(attempt)
-            if result is not None:
-                finished = onnx_file.load(draft)
-                onnx_file.save(finished, output)
-                return ExportResult(
-                    output=output,
-                    exporter=name,
-                    opset=int(finished.opset_imports[""]),
-                    size_bytes=_size_bytes(draft),
-                    signature=onnx_file.signature(finished),
-                    dynamic_batch=all(spec.has_dynamic_batch for spec in onnx_file.signature(finished).inputs),
-                    parity=result,
-                    frozen=tuple(line for line in attempt.said if line.startswith("TracerWarning")),
-                    attempts=tuple(attempts),
-                )
+            if agreement is not None:
+                return _finished(draft, output, agreement, attempts)
     reasons = "; ".join(f"{attempt.exporter}: {attempt.error}" for attempt in attempts)
     raise InputRejectedError(
-        f"no exporter gives a file that agrees with torch ({reasons})", where=source, remedy="see --json"
+        f"no exporter gives a file that agrees with torch ({reasons})",
+        where=source,
+        remedy="--static-batch exports for the batch of the example alone" if dynamic_batch else "",
     )
 
 
 Write = Callable[[Path], None]
 
 
-def _ladder(loaded: Source, exporter: Exporter, opset: int | None) -> tuple[tuple[str, Write], ...]:
-    """The exporters to try, each as a function of the path to write."""
-    names = list(loaded.output_names) or _output_names(loaded)
+def _ladder(
+    loaded: Source, exporter: Exporter, outputs: int, opset: int | None, ceiling: int | None
+) -> tuple[tuple[str, Write], ...]:
+    """The exporters to try, each as a function of the path to write; an opset above `ceiling` is of no use."""
+    names = loaded.output_names or (("logits",) if outputs == 1 else tuple(f"output_{n}" for n in range(outputs)))
     converted = loaded.program or loaded.module
+    modern, old = (opset or min(usual, ceiling or usual) for usual in (exporters.DYNAMO_OPSET, exporters.LEGACY_OPSET))
     rungs: dict[str, Write] = {
-        "dynamo": lambda path: exporters.dynamo(converted, loaded.inputs, names, path, opset),
+        "dynamo": lambda path: exporters.dynamo(converted, loaded.inputs, names, path, modern),
     }
     if loaded.program is None:
-        rungs["legacy"] = lambda path: exporters.legacy(loaded.module, loaded.inputs, names, path, opset)
+        rungs["legacy"] = lambda path: exporters.legacy(loaded.module, loaded.inputs, names, path, old)
     folder = loaded.folder
     if folder is not None:
-        rungs = {"optimum": lambda path: huggingface.optimum_export(folder, path, opset, loaded.inputs), **rungs}
+        rungs = {"optimum": lambda path: huggingface.optimum_export(folder, path, modern, loaded.inputs), **rungs}
     if exporter == "auto":
         return tuple(rungs.items())
     if exporter not in rungs:
@@ -173,8 +162,23 @@ def _ladder(loaded: Source, exporter: Exporter, opset: int | None) -> tuple[tupl
     return ((exporter, rungs[exporter]),)
 
 
+def _expected(loaded: Source, source: str) -> list[Reference]:
+    """What torch gives at every size to try."""
+    try:
+        return parity.references(loaded.module, loaded.inputs)
+    except FixedSizeError as error:
+        raise InputRejectedError(
+            str(error), where=source, remedy="let forward take any batch, or --static-batch"
+        ) from error
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise InputRejectedError(
+            f"forward fails on the example: {type(error).__name__}: {first}", where=source
+        ) from error
+
+
 def _attempt(
-    name: str, write: Write, draft: Path, loaded: Source, expected: Sequence[Reference]
+    name: str, write: Write, draft: Path, loaded: Source, expected: Sequence[Reference], ceiling: int | None
 ) -> tuple[Parity | None, Attempt]:
     """Exports to `draft`, takes the exporter's notes about this machine out of it, and compares it with torch."""
     draft.parent.mkdir()
@@ -185,6 +189,9 @@ def _attempt(
             cleaned = onnx_file.load(draft)
             exporters.strip_notes(cleaned)
             onnx_file.save(cleaned, draft)
+        opset = onnx_file.load(draft).opset_imports[""]
+        if ceiling is not None and opset > ceiling:
+            raise ParityError(f"it needs opset {opset}, above {ceiling}")
         return parity.compare(draft, loaded.inputs, expected, loaded.output_names), Attempt(name, None, tuple(said))
     except ParityError as error:
         return None, Attempt(name, str(error), tuple(said))
@@ -192,6 +199,36 @@ def _attempt(
         return None, Attempt(name, error.what, tuple(said))
     except Exception as error:  # noqa: BLE001 - an exporter fails in any way; each reason is kept and shown
         return None, Attempt(name, exporters.cause(error), tuple(said))
+
+
+def _finished(draft: Path, output: Path, agreement: Parity, attempts: Sequence[Attempt]) -> ExportResult:
+    """Puts the draft in its place, atomically."""
+    finished = onnx_file.load(draft)
+    onnx_file.save(finished, output)
+    signature = onnx_file.signature(finished)
+    return ExportResult(
+        output=output,
+        exporter=attempts[-1].exporter,
+        opset=int(finished.opset_imports[""]),
+        size_bytes=sum(file.stat().st_size for file in draft.parent.iterdir()),
+        signature=signature,
+        dynamic_batch=all(spec.has_dynamic_batch for spec in signature.inputs),
+        parity=agreement,
+        frozen=tuple(line for line in attempts[-1].said if line.startswith("TracerWarning")),
+        attempts=tuple(attempts),
+    )
+
+
+@contextlib.contextmanager
+def _scratch(output: Path) -> Iterator[Path]:
+    """A folder beside `output` for drafts, removed afterwards."""
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".export-", dir=output.parent)
+    except OSError as error:
+        raise EnvironmentLacksError(f"its folder cannot be written: {error.strerror}", where=str(output)) from error
+    with folder as path:
+        yield Path(path)
 
 
 @contextlib.contextmanager
@@ -205,17 +242,3 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
     finally:
         for part, training in before:
             part.training = training
-
-
-def _output_names(loaded: Source) -> list[str]:
-    with _evaluating(loaded.module), torch.no_grad():
-        count = len(parity.flatten(loaded.inputs.call(loaded.module, loaded.inputs.tensors)))
-    return ["logits"] if count == 1 else [f"output_{number}" for number in range(count)]
-
-
-def _size_bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in path.parent.iterdir())
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

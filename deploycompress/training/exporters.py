@@ -27,7 +27,7 @@ def dynamo(
     inputs: Inputs,
     output_names: Sequence[str],
     path: Path,
-    opset: int | None,
+    opset: int,
 ) -> None:
     """Writes `path` by way of torch.export; an ExportedProgram keeps the dynamic axes it was made with."""
     program = torch.onnx.export(
@@ -37,7 +37,7 @@ def dynamo(
         input_names=list(inputs.names),
         output_names=list(output_names),
         dynamic_shapes=None if isinstance(module, torch.export.ExportedProgram) else _arranged(module, inputs),
-        opset_version=opset or DYNAMO_OPSET,
+        opset_version=opset,
         dynamo=True,
         verbose=False,
     )
@@ -61,7 +61,7 @@ def legacy(module: torch.nn.Module, inputs: Inputs, output_names: Sequence[str],
         input_names=list(inputs.names),
         output_names=list(output_names),
         dynamic_axes=axes,
-        opset_version=opset or LEGACY_OPSET,
+        opset_version=opset,
         dynamo=False,
     )
 

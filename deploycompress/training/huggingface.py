@@ -64,24 +64,10 @@ def load(folder: Path, *, dynamic_batch: bool) -> Loaded:
         CheckpointRejectedError: No config.json, or the weights are missing or damaged.
         UnsupportedError: The class or its inputs are not known here.
     """
-    transformers = _transformers()
-    config_path = folder / "config.json"
-    try:
-        architectures = json.loads(config_path.read_text(encoding="utf-8")).get("architectures") or []
-    except (OSError, json.JSONDecodeError, AttributeError) as error:
-        raise CheckpointRejectedError("it has no readable config.json", where=str(folder)) from error
-    known = [name for name in architectures if hasattr(transformers, name)]
-    if not known:
-        raise UnsupportedError(
-            f"the installed transformers {transformers.__version__} has none of {architectures}",
-            where=str(config_path),
-            remedy="write a factory that makes the network, and export that",
-        )
+    kind = _class(folder)
     try:
         with quiet():
-            model = getattr(transformers, known[0]).from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
+            model = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointRejectedError(f"transformers cannot read it: {first}", where=str(folder)) from error
@@ -94,7 +80,7 @@ def load(folder: Path, *, dynamic_batch: bool) -> Loaded:
     return Loaded(Flat(model, inputs.names), inputs, output_names)
 
 
-def optimum_export(folder: Path, path: Path, opset: int | None, inputs: Inputs) -> None:
+def optimum_export(folder: Path, path: Path, opset: int, inputs: Inputs) -> None:
     """Writes `path` through optimum's exporter, which knows the inputs of each architecture.
 
     Raises:
@@ -103,13 +89,14 @@ def optimum_export(folder: Path, path: Path, opset: int | None, inputs: Inputs) 
     """
     try:
         from optimum.exporters.onnx import main_export
+        from optimum.exporters.tasks import TasksManager
     except ImportError as error:
         raise MissingExtraError("optimum-onnx (with the transformers it works with)", "hf") from error
     with tempfile.TemporaryDirectory(prefix=".optimum-", dir=path.parent) as made:
         main_export(
             str(folder),
             made,
-            task="auto",
+            task=TasksManager.infer_task_from_model(_class(folder)),
             opset=opset,
             do_validation=False,
             local_files_only=True,
@@ -143,6 +130,23 @@ def download(model_id: str) -> Path:
         raise EnvironmentLacksError(
             f"the hub model cannot be had: {first}", where=model_id, remedy="check the id and the network"
         ) from error
+
+
+def _class(folder: Path) -> Any:  # noqa: ANN401 - transformers has no types here
+    """The class of Transformers that config.json names."""
+    transformers, path = _transformers(), folder / "config.json"
+    try:
+        architectures = json.loads(path.read_text(encoding="utf-8")).get("architectures") or []
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointRejectedError("it has no readable config.json", where=str(folder)) from error
+    known = [name for name in architectures if hasattr(transformers, name)]
+    if not known:
+        raise UnsupportedError(
+            f"the installed transformers {transformers.__version__} has none of {architectures}",
+            where=str(path),
+            remedy="write a factory that makes the network, and export that",
+        )
+    return getattr(transformers, known[0])
 
 
 def _inputs(model: Any, dynamic_batch: bool) -> Inputs:  # noqa: ANN401 - transformers has no types here

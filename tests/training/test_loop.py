@@ -25,14 +25,6 @@ from deploycompress.training.loop import Fit, fit, labels_only
 HYPER = Hyperparameters(epochs=4, batch_size=16, lr=0.01, warmup=0.1, seed=3, accumulate=2, clip_norm=1.0)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def spirals(count: int = 100, seed: int = 0) -> Arrays:
     """Two classes that no line separates: the label is whether the signs of x and y agree."""
     points = np.random.default_rng(seed).uniform(-1, 1, (count, 2)).astype(np.float32)
