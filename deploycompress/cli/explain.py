@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 def explain(
     model: Annotated[Path, typer.Argument(help="ONNX file to run and explain.")],
-    target: Annotated[
-        str, typer.Option(help="Target profile, or a TOML file (see `deploycompress targets`).")
-    ] = "server-cpu",
+    target: Annotated[str, typer.Option(help="Target profile, a TOML file, or auto for this machine.")] = "auto",
     data: Annotated[
         str | None, typer.Option(help="Samples to run: folder, file, module:function (default: a random feed).")
     ] = None,
@@ -29,16 +27,23 @@ def explain(
     json_path: JsonOption = None,
 ) -> None:
     """Run a model and say which operators take the time, what runs in int8, what stayed float and why."""
-    from deploycompress import targets
     from deploycompress.flow.explain import explain as run
+    from deploycompress.flow.host import described, resolve
 
+    chosen = resolve(target)
     show_settings(
         "explain",
-        {"model": model, "target": target, "data": data or "random", "preprocess": preprocess, "runs": runs},
+        {
+            "model": model,
+            "target": described(target, chosen),
+            "data": data or "random",
+            "preprocess": preprocess,
+            "runs": runs,
+        },
     )
     result = run(
         model,
-        target=targets.load(target),
+        target=chosen,
         data=data,
         preprocess=preprocess,
         tokenizer=tokenizer,

@@ -20,9 +20,7 @@ def optimize(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write (default: MODEL.opt.onnx beside the input).")
     ] = None,
-    target: Annotated[
-        str, typer.Option(help="Target profile, or a TOML file (see `deploycompress targets`).")
-    ] = "server-cpu",
+    target: Annotated[str, typer.Option(help="Target profile, a TOML file, or auto for this machine.")] = "auto",
     data: Annotated[
         str | None, typer.Option(help="Samples to compare outputs on: folder, file, module:function (default: random).")
     ] = None,
@@ -36,15 +34,16 @@ def optimize(
     json_path: JsonOption = None,
 ) -> None:
     """Rewrite a model into an equal one with fewer nodes and bytes; every step is measured, kept or taken back."""
-    from deploycompress import targets
+    from deploycompress.flow.host import described, resolve
     from deploycompress.flow.optimize import optimize as run
 
+    chosen = resolve(target)
     output = output or model.with_name(f"{model.stem}.opt.onnx")
     dims = _dimensions(fix_dim or [])
     settings = {
         "model": model,
         "output": output,
-        "target": target,
+        "target": described(target, chosen),
         "data": data or "random",
         "preprocess": preprocess,
         "skip": ", ".join(skip or []) or None,
@@ -55,7 +54,7 @@ def optimize(
     result = run(
         model,
         output,
-        target=targets.load(target),
+        target=chosen,
         data=data,
         preprocess=preprocess,
         tokenizer=tokenizer,

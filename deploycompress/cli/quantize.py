@@ -47,7 +47,7 @@ def quantize(
     """Quantize to int8 in the form the target's kernels run fastest, and say what it bought."""
     if ranges not in _METHODS:
         raise UsageError(f"unknown range method {ranges!r}", where="--ranges", remedy=f"choose {', '.join(_METHODS)}")
-    from deploycompress.flow.host import resolve
+    from deploycompress.flow.host import described, resolve
     from deploycompress.flow.quantize import quantize as run
 
     chosen = resolve(target)
@@ -57,7 +57,7 @@ def quantize(
         {
             "model": model,
             "output": output,
-            "target": chosen.name if target == chosen.name else f"{chosen.name} ({target})",
+            "target": described(target, chosen),
             "form": "dynamic int8" if dynamic else "static int8",
             "calibration": calib,
             "preprocess": preprocess,

@@ -31,3 +31,8 @@ def resolve(name: str) -> Target:
         f"no profile describes this machine ({here.machine}: {', '.join(here.cpu_flags) or 'no known extension'})",
         remedy="name one with --target, or give a TOML file of your own",
     )
+
+
+def described(asked: str, found: Target) -> str:
+    """How a command shows its target: the profile, and how it came to be chosen where that was not by name."""
+    return found.name if asked == found.name else f"{found.name} ({asked})"

@@ -14,15 +14,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from time import perf_counter
 
 import numpy as np
 import onnx_ir as ir
 
+from deploycompress import model as models
 from deploycompress.flow.executed import execute
 from deploycompress.quantization.candidates import WEIGHTED, clamp_behind
-from deploycompress.runtime.session import Feed, SessionConfig
+from deploycompress.runtime.session import Feed, Session, SessionConfig
 
-_RUNS = 30
+_BUDGET_S = 2.0  # of warm-up, and again of profiled runs
+_FEWEST_RUNS, _MOST_RUNS = 5, 30
 _TAG = re.compile(r"weighted\d{6}")
 
 
@@ -46,11 +49,20 @@ def tagged(model: ir.Model, *, tensors: bool = False) -> ir.Model:
 def layer_times_us(model: ir.Model, feed: Feed, config: SessionConfig) -> dict[str, float]:
     """Median kernel time by tag; a tag whose node fused into another one is absent."""
     times: dict[str, float] = {}
-    for node, time_us in execute(model, feed, config, runs=_RUNS).times_us.items():
+    for node, time_us in execute(model, feed, config, runs=_affordable_runs(model, feed, config)).times_us.items():
         match = _TAG.search(node.name or "")
         if match is not None:
             times[match.group()] = times.get(match.group(), 0.0) + time_us
     return times
+
+
+def _affordable_runs(model: ir.Model, feed: Feed, config: SessionConfig) -> int:
+    """As many runs as fit in the budget, between `_FEWEST_RUNS` and `_MOST_RUNS`."""
+    session = Session(models.serialize(model), config, weights_dir=models.weights_dir(model))
+    session.run(feed)
+    started = perf_counter()
+    session.run(feed)
+    return int(min(_MOST_RUNS, max(_FEWEST_RUNS, _BUDGET_S / (perf_counter() - started))))
 
 
 def best_prefix(layers: Sequence[str], float_us: Mapping[str, float], int8_us: Mapping[str, float]) -> int:

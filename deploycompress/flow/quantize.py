@@ -17,7 +17,7 @@ import onnx_ir as ir
 from deploycompress import data
 from deploycompress import model as models
 from deploycompress.calibration import RangeMethod
-from deploycompress.data import Samples
+from deploycompress.data import Samples, Skipped
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnsupportedError, UsageError
 from deploycompress.flow import census
 from deploycompress.flow import verdict as words
@@ -26,6 +26,7 @@ from deploycompress.flow.feeds import differential_feeds, stable
 from deploycompress.flow.gate import Gate
 from deploycompress.flow.planner import Planner, release_prefix
 from deploycompress.flow.selection import names_matching, nodes_named
+from deploycompress.flow.source import open_source
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.measurement.environment import environment
 from deploycompress.measurement.fidelity import FidelityMeter
@@ -39,7 +40,6 @@ from deploycompress.quantization.spec import NodePlan, QuantPlan
 from deploycompress.records.measured import Comparison, Fidelity
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.signature import Signature
-from deploycompress.runtime.probe import probe
 from deploycompress.runtime.session import Feed, Session, SessionConfig
 from deploycompress.targets import Target
 
@@ -83,7 +83,7 @@ class QuantizeResult:
     samples: int
     data: str
     fingerprint: str
-    skipped: tuple[data.Skipped, ...]
+    skipped: tuple[Skipped, ...]
     bytes_before: int
     bytes_after: int
     int8_nodes: int
@@ -141,8 +141,7 @@ def quantize(
     require_int8(target)
     if output.exists() and models.same_file(source, output):
         raise UsageError("the output is the input; the input is never overwritten", where=str(output))
-    probe(source)
-    model = models.load(source)
+    model = open_source(source)
     _refuse_quantized(model, source)
     names = names_matching(model, exclude)
     signature = models.signature(model)

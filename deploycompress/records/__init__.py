@@ -1,1 +1,1 @@
-"""What was asked and what was measured: plain records that every layer shares (standard library, pydantic in `report`)."""
+"""What was asked, what was measured: plain records that every layer shares (standard library; pydantic in two)."""
