@@ -16,13 +16,20 @@ from deploycompress.data.conform import Conform
 from deploycompress.data.samples import Samples, Skipped
 from deploycompress.data.source import Entry, Label, Source, Unusable
 from deploycompress.errors import DataRejectedError
+from deploycompress.records.progress import Track, silent
 from deploycompress.records.signature import Signature
 
 _REASONS_SHOWN = 3
 
 
 def judge(
-    source: str, reader: Source, signature: Signature, *, limit: int | None = None, valid_for_accuracy: bool = True
+    source: str,
+    reader: Source,
+    signature: Signature,
+    *,
+    limit: int | None = None,
+    valid_for_accuracy: bool = True,
+    track: Track = silent,
 ) -> Samples:
     """Reads every sample once and keeps the numbers of the usable ones.
 
@@ -34,7 +41,8 @@ def judge(
     """
     judging = _Judging(Conform.to(signature))
     for wanted in _rounds(reader.count, limit, judging):
-        for entry in reader.read(wanted):
+        total = reader.count if wanted is None else len(wanted)
+        for entry in track(reader.read(wanted), "reading samples", total):
             judging.add(entry)
             if limit is not None and len(judging.good) == limit:
                 break

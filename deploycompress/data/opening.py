@@ -19,6 +19,7 @@ from deploycompress.data.judging import judge
 from deploycompress.data.samples import Samples
 from deploycompress.data.source import Files, Source, relative_name
 from deploycompress.errors import DataRejectedError, UnsupportedError, UsageError
+from deploycompress.records.progress import Track, silent
 from deploycompress.records.reference import is_reference
 from deploycompress.records.signature import Signature
 
@@ -36,6 +37,7 @@ def open(
     labels: Path | None = None,
     tokenizer: Path | None = None,
     limit: int | None = None,
+    track: Track = silent,
 ) -> Samples:
     """Samples for a model with these inputs.
 
@@ -46,6 +48,7 @@ def open(
         labels: A table `file,<class index>`; by default one lying beside the samples, or their sub-folders.
         tokenizer: For text: the tokenizer file.
         limit: At most so many samples, spread over the source.
+        track: Shows the progress of the pass that judges them.
 
     Raises:
         DataRejectedError: Nothing there, or not one usable sample; the reasons are given.
@@ -57,14 +60,16 @@ def open(
     conform = Conform.to(signature)
     if source == "random" or source.startswith("random:"):
         _refuse_unused(source, preprocess=preprocess, labels=labels, tokenizer=tokenizer)
-        return judge(source, synthetic.open_random(source, conform), signature, limit=limit, valid_for_accuracy=False)
+        random = synthetic.open_random(source, conform)
+        return judge(source, random, signature, limit=limit, valid_for_accuracy=False, track=track)
     path = Path(source)
     if is_reference(source) and not path.exists():
         _refuse_unused(source, preprocess=preprocess, labels=labels, tokenizer=tokenizer)
-        return judge(source, functions.open_function(source, conform), signature, limit=limit)
+        return judge(source, functions.open_function(source, conform), signature, limit=limit, track=track)
     if not path.exists():
         raise DataRejectedError("there is no such file or folder", where=source, remedy="check the path")
-    return judge(source, _from_path(path, conform, preprocess, labels, tokenizer), signature, limit=limit)
+    reader = _from_path(path, conform, preprocess, labels, tokenizer)
+    return judge(source, reader, signature, limit=limit, track=track)
 
 
 def _from_path(path: Path, conform: Conform, preset: str | None, table: Path | None, tokenizer: Path | None) -> Source:

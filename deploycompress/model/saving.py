@@ -26,6 +26,7 @@ from deploycompress.model.loading import check_tensors, parse
 from deploycompress.model.sniff import PROTOBUF_LIMIT_BYTES
 from deploycompress.model.standins import external_stand_in, replaced
 from deploycompress.model.tensors import Slot, slots
+from deploycompress.records.progress import Track, silent
 
 INLINE_LIMIT_BYTES = 1_500_000_000
 _BULKY_BYTES = 1024  # smaller tensors are written with the graph: shapes and scalars that readers want at hand
@@ -38,6 +39,7 @@ def save(
     external_data: bool | None = None,
     inline_limit_bytes: int = INLINE_LIMIT_BYTES,
     stamp: bool = True,
+    track: Track = silent,
 ) -> None:
     """Writes `model` to `path`; it may be mapped from the very files that are replaced, and stays usable.
 
@@ -47,6 +49,7 @@ def save(
         external_data: Whether weights go to a data file beside it; by default above `inline_limit_bytes` of weights.
         inline_limit_bytes: See `external_data`.
         stamp: Whether to stamp the smallest sufficient IR version and opsets instead of the present ones.
+        track: Shows progress.
 
     Raises:
         EnvironmentLacksError: The disk is full or the folder is missing or not writable; nothing is left behind.
@@ -65,12 +68,12 @@ def save(
     stamped = versions.sufficient(model) if stamp else versions.Versions(model.ir_version, dict(model.opset_imports))
     with plain_errors(path):
         if external_data:
-            _save_pair(model, path, stamped)
+            _save_pair(model, path, stamped, track)
         else:
-            _save_single(model, path, stamped)
+            _save_single(model, path, stamped, track)
 
 
-def _save_single(model: ir.Model, path: Path, stamped: versions.Versions) -> None:
+def _save_single(model: ir.Model, path: Path, stamped: versions.Versions, track: Track) -> None:
     streamed = {slot.name: slot for slot in slots(model) if slot.top_level and _is_bulky(slot)}
     sizes = {name: slot.tensor.nbytes for name, slot in streamed.items()}
     stand_ins = {id(slot.tensor): external_stand_in(slot.tensor, "streamed", 0) for slot in streamed.values()}
@@ -82,19 +85,19 @@ def _save_single(model: ir.Model, path: Path, stamped: versions.Versions) -> Non
     with temporary(path) as draft:
         with created(draft) as file:
             out = HashingSink(file)
-            wire.write(out, proto, sizes, lambda name: _stream(streamed[name], out))
+            wire.write(out, proto, sizes, lambda name: _stream(streamed[name], out), track)
         _verify_single(draft, out.written_bytes, sizes, path)
         publish(draft, path)
     orphans.remove(model, path, keep="", moved={})
 
 
-def _save_pair(model: ir.Model, path: Path, stamped: versions.Versions) -> None:
+def _save_pair(model: ir.Model, path: Path, stamped: versions.Versions, track: Track) -> None:
     moved = [slot for slot in slots(model) if not slot.in_function and _is_bulky(slot)]
     offsets: dict[int, int] = {}
     with temporary(path) as draft:
         with created(draft) as file:
             out = HashingSink(file)
-            for slot in moved:
+            for slot in track(moved, "writing weights", len(moved)):
                 if id(slot.tensor) not in offsets:  # a tensor held in two places is stored once
                     offsets[id(slot.tensor)] = out.written_bytes
                     _stream(slot, out)

@@ -17,6 +17,7 @@ from typing import BinaryIO, Protocol
 import onnx
 
 from deploycompress.errors import InvalidOutputError
+from deploycompress.records.progress import Track, silent
 
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 _LENGTH_DELIMITED = 2
@@ -32,7 +33,11 @@ class Writer(Protocol):
 
 
 def write(
-    sink: Writer, proto: onnx.ModelProto, weight_bytes: Mapping[str, int], write_weight: Callable[[str], None]
+    sink: Writer,
+    proto: onnx.ModelProto,
+    weight_bytes: Mapping[str, int],
+    write_weight: Callable[[str], None],
+    track: Track = silent,
 ) -> None:
     """Writes `proto` to `sink`, with the raw data of some initializers spliced in.
 
@@ -41,6 +46,7 @@ def write(
         proto: The model; the initializers named in `weight_bytes` carry no data.
         weight_bytes: Bytes of raw data by initializer name.
         write_weight: Writes exactly that many bytes of the named initializer to `sink`.
+        track: Shows progress.
     """
     frame = onnx.ModelProto()
     frame.CopyFrom(proto)
@@ -54,7 +60,7 @@ def write(
     sink.write(frame.SerializeToString())
     sink.write(_tag(GRAPH) + _varint(len(graph) + sum(_field_bytes(INITIALIZER, size) for size in sizes)))
     sink.write(graph)
-    for (name, head), size in zip(heads, sizes, strict=True):
+    for (name, head), size in track(zip(heads, sizes, strict=True), "writing weights", len(heads)):
         sink.write(_tag(INITIALIZER) + _varint(size) + head)
         if name in weight_bytes:
             sink.write(_tag(RAW_DATA) + _varint(weight_bytes[name]))

@@ -68,5 +68,5 @@ def test_fixed_batches_are_full_and_the_rest_is_dropped() -> None:
 
 def test_complete_feed_stays_alone_in_its_place() -> None:
     single, whole = Row({"x": np.zeros((1, 2))}), Row({"x": np.zeros((4, 2))})
-    made = list(runs(iter([single, single, whole, single]), 8, keep_rest=True))
-    assert made == [[single, single], [whole], [single]]
+    made = list(runs(iter([single, single, whole, whole, single]), 8, keep_rest=True))
+    assert made == [[single, single], [whole], [whole], [single]]

@@ -83,6 +83,12 @@ def test_batch_of_several_is_a_complete_feed(code: Callable, vectors: Signature)
     assert sample.feed["x"].shape == (5, 3)
 
 
+@pytest.mark.parametrize("name", ["feeds", "batched"])
+def test_fixed_batch_is_filled_from_single_samples(code: Callable, takes: Callable[..., Signature], name: str) -> None:
+    feeds = [sample.feed["x"][:, 0].tolist() for sample in data.open(code(name), takes(x=("float32", 2, 3)))]
+    assert feeds == [[0, 1], [2, 3]]
+
+
 def test_bad_items_are_listed(code: Callable, vectors: Signature) -> None:
     samples = data.open(code("wrong"), vectors)
     assert len(samples) == 1

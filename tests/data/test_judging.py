@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,15 +66,35 @@ def test_length_is_true_and_every_pass_is_the_same(length: int, bad: set[int], l
     assert len(samples) == samples.examples == len(first) == min(len(good), limit or len(good))
     assert first == values(samples) == sorted(first)
     assert set(first) <= set(good)
-    assert {skipped.path for skipped in samples.skipped} <= {f"file{index}" for index in bad}
+    skipped = [int(item.path.removeprefix("file")) for item in samples.skipped]
+    assert skipped == sorted(skipped)
+    assert set(skipped) <= bad
     if limit is None:
         assert len(samples.skipped) == length - len(good)
     assert [label for batch in samples.batches(7) for label in batch.labels] == [int(v) % 3 for v in first]
     assert samples.labelled
 
 
+def test_progress_of_the_judging_pass_is_shown() -> None:
+    shown: list[tuple[str, int | None, int]] = []
+
+    def track(items: Iterable[Entry], description: str, total: int | None = None) -> Iterator[Entry]:
+        for index, item in enumerate(items):
+            shown.append((description, total, index))
+            yield item
+
+    judge("s", Numbers(10), ONE, limit=2, track=track)
+    assert shown == [("reading samples", 2, 0), ("reading samples", 2, 1)]
+
+
 def test_limit_is_spread_over_the_source() -> None:
     assert values(judge("s", Numbers(100), ONE, limit=5)) == [0, 20, 40, 60, 80]
+
+
+def test_limit_is_filled_up_past_bad_samples_which_are_listed_in_order() -> None:
+    samples = judge("s", Numbers(4, frozenset({1, 2})), ONE, limit=2)  # judged in the order 0, 2, then 1, then 3
+    assert values(samples) == [0, 3]
+    assert [item.path for item in samples.skipped] == ["file1", "file2"]
 
 
 def test_limit_on_a_source_of_unknown_length_takes_the_first_and_stops() -> None:

@@ -33,6 +33,12 @@ def test_rows_are_those_of_the_array(
             np.testing.assert_array_equal(row, array[number])
 
 
+def test_rows_of_a_column_major_array_are_rows(tmp_path: Path) -> None:
+    array = np.asfortranarray(np.arange(12).reshape(3, 4))
+    np.savez(tmp_path / "a.npz", a=array)
+    np.testing.assert_array_equal(list(open_npz(tmp_path / "a.npz")["a"].rows([0, 2])), array[[0, 2]])
+
+
 class Harm:
     """Writes a file when it is unpickled."""
 

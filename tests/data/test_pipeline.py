@@ -69,7 +69,7 @@ def test_picture_of_another_size_is_explained_where_no_resizing_was_asked() -> N
 
 
 def test_crop_takes_the_centre_after_resizing_the_shorter_side() -> None:
-    # 14 x 28 with the left half black: shorter side 14 -> 8/7 of 7 = 8, so 8 x 16; the centre 7 x 7 starts at column 4.5
+    # 14 x 28, the left half black: the shorter side becomes 8/7 of 7 = 8, so 8 x 16; the centre starts at column 4.5
     pixels = np.zeros((14, 28, 3), np.uint8)
     pixels[:, 14:] = 255
     spec = image_input("n", 7, 7, 3)

@@ -27,11 +27,11 @@ def write(case: Path, *values: onnx.TensorProto | onnx.SequenceProto | onnx.Opti
 @pytest.mark.parametrize("dims", [("n", 3), (2, 3)])
 def test_cases_are_complete_feeds_by_input_order(tmp_path: Path, takes: Takes, dims: tuple[int | str, ...]) -> None:
     signature = takes(a=("float32", *dims), b=("int64", dims[0]))
-    for number in (0, 1, 10):
+    for number in (0, 2, 10):
         write(tmp_path / f"test_data_set_{number}", numpy_helper.from_array(A + number), numpy_helper.from_array(B))
     samples = data.open(str(tmp_path), signature)
-    assert [sample.name for sample in samples] == ["test_data_set_0", "test_data_set_1", "test_data_set_10"]
-    for sample, number in zip(samples, (0, 1, 10), strict=True):
+    assert [sample.name for sample in samples] == ["test_data_set_0", "test_data_set_2", "test_data_set_10"]
+    for sample, number in zip(samples, (0, 2, 10), strict=True):
         np.testing.assert_array_equal(sample.feed["a"], A + number)
         np.testing.assert_array_equal(sample.feed["b"], B)
     assert [len(batch.names) for batch in samples.batches(8)] == [1, 1, 1]

@@ -36,9 +36,9 @@ def bert(takes: Takes) -> Signature:
 
 
 def test_tsv_is_read_with_quoting_off(tmp_path: Path, tokenizer: Path, bert: Signature) -> None:
-    (tmp_path / "d.tsv").write_text('sentence\tlabel\na "charming\t1\nnot a journey\t0\n')
+    (tmp_path / "d.tsv").write_text('sentence\tlabel\n"charming a\t1\nnot a journey\t0\n')
     samples = data.open(str(tmp_path / "d.tsv"), bert, tokenizer=tokenizer)
-    assert [sample.feed["input_ids"].tolist() for sample in samples] == [[[2, 4, 7, 5, 3]], [[2, 8, 4, 6, 3]]]
+    assert [sample.feed["input_ids"].tolist() for sample in samples] == [[[2, 7, 5, 4, 3]], [[2, 8, 4, 6, 3]]]
     assert [sample.label for sample in samples] == [1, 0]
     assert [sample.name for sample in samples] == ["d.tsv:2", "d.tsv:3"]
 

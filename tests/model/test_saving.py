@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +170,19 @@ def test_data_file_of_another_tool_is_left_alone(add_model: Callable, external: 
     model.save(model.load(path), path)
     assert (path.parent / "w.data").exists()
     assert model.load(path).graph.initializers["w"].const_value.numpy().tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("external_data", [True, False])
+def test_progress_is_shown(add_model: Callable, write: Callable, tmp_path: Path, external_data: bool) -> None:
+    shown: list[tuple[str, int | None]] = []
+
+    def track(items: Iterable, description: str, total: int | None = None) -> Iterator:
+        for item in items:
+            shown.append((description, total))
+            yield item
+
+    model.save(model.load(write(add_model(big(1.0)))), tmp_path / "out.onnx", external_data=external_data, track=track)
+    assert shown == [("writing weights", 1)]
 
 
 def test_symlink_at_the_destination_is_replaced_not_followed(
