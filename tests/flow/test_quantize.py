@@ -1,0 +1,140 @@
+"""The whole quantize flow on small nets: what is written, what is refused, what is promised."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from deploycompress import model as models
+from deploycompress import targets
+from deploycompress.errors import ModelRejectedError, UnknownNameError, UnsupportedError, UsageError
+from deploycompress.flow.quantize import QuantizeResult, quantize
+from deploycompress.runtime.session import Session
+from tests.quantization.nets import residual_net
+from tests.zoo import model, normal
+
+TARGET = targets.load("server-cpu-avx2")
+
+
+def saved(net: ir.Model, folder: Path) -> Path:
+    path = folder / "float.onnx"
+    models.save(net, path)
+    return path
+
+
+def samples(folder: Path, count: int = 24, shape: tuple[int, ...] = (3, 8, 8)) -> str:
+    np.savez(folder / "calibration.npz", x=normal(count, *shape))
+    return str(folder / "calibration.npz")
+
+
+def quantized(net: ir.Model, folder: Path, **options: object) -> QuantizeResult:
+    if "calib" not in options:
+        options["calib"] = samples(folder)
+    source = saved(net, folder)
+    return quantize(source, folder / "int8.onnx", target=TARGET, measure=False, **options)  # type: ignore[arg-type]
+
+
+def test_the_file_runs_and_stays_close(tmp_path: Path) -> None:
+    result = quantized(residual_net(), tmp_path)
+    assert result.output.is_file()
+    assert result.samples == 24
+    assert result.weights_dequantized == 0
+    assert result.fidelity.sqnr_db > 25  # 8 bits through three layers on normal data give about 35 dB
+    x = normal(2, 3, 8, 8, seed=9)
+    before, after = (Session(path).run({"x": x})["y"] for path in (result.source, result.output))
+    assert before.shape == after.shape
+
+
+def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
+    source = saved(residual_net(), tmp_path)
+    before = source.read_bytes()
+    with pytest.raises(UsageError, match="the output is the input"):
+        quantize(source, source, calib=samples(tmp_path), target=TARGET)
+    assert source.read_bytes() == before
+
+
+def test_static_int8_without_samples_says_what_to_give(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="static int8 needs samples; give --calib DIR, or --dynamic"):
+        quantized(residual_net(), tmp_path, calib=None)
+
+
+def test_a_quantized_model_is_not_quantized_again(tmp_path: Path) -> None:
+    first = quantized(residual_net(), tmp_path)
+    with pytest.raises(ModelRejectedError, match=r"int8\.onnx: it is quantized already"):
+        quantize(first.output, tmp_path / "twice.onnx", calib=samples(tmp_path), target=TARGET)
+    assert not (tmp_path / "twice.onnx").exists()
+
+
+def test_an_unknown_exclude_pattern_is_an_error_with_suggestions(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="--exclude: unknown node or tensor 'c11'; did you mean c1"):
+        quantized(residual_net(), tmp_path, exclude=["c11"])
+    assert not (tmp_path / "int8.onnx").exists()
+
+
+def test_an_excluded_layer_stays_float_under_its_original_name(tmp_path: Path) -> None:
+    result = quantized(residual_net(), tmp_path, exclude=["c?"])
+    reasons = {node.node: node.reason for node in result.nodes if node.op_type == "Conv"}
+    assert set(reasons.values()) == {"excluded by the user"}
+
+
+def test_an_excluded_layer_is_found_after_batchnorm_folding(tmp_path: Path) -> None:
+    net = model(
+        """g (float[N,3,8,8] x) => (float[N,4,4,4] y) {
+            c = Conv(x, w0)  n = BatchNormalization(c, g, b, m, v)  r = Relu(n)  y = Conv(r, w1) }""",
+        w0=normal(8, 3, 3, 3),
+        w1=normal(4, 8, 3, 3),
+        g=np.ones(8, np.float32),
+        b=normal(8),
+        m=normal(8),
+        v=np.ones(8, np.float32),
+    )
+    result = quantized(net, tmp_path, exclude=["c"])
+    assert "FoldBatchNormalization" in result.rewrites
+    assert [node.reason for node in result.nodes if node.form == "float"] == ["excluded by the user"]
+
+
+def test_a_target_without_int8_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="server-cuda cannot run int8"):
+        quantize(tmp_path / "absent.onnx", tmp_path / "o.onnx", calib="random", target=targets.load("server-cuda"))
+
+
+def test_dynamic_int8_of_a_convolutional_net_is_refused_with_advice(tmp_path: Path) -> None:
+    net = model("g (float[N,3,8,8] x) => (float[N,4,6,6] y) { y = Conv(x, w) }", w=normal(4, 3, 3, 3))
+    with pytest.raises(UnsupportedError, match="ConvInteger is slower than the float convolution; static int8"):
+        quantized(net, tmp_path, calib=None, dynamic=True)
+
+
+def test_random_calibration_is_stamped(tmp_path: Path) -> None:
+    result = quantized(residual_net(), tmp_path, calib="random:8")
+    assert any("CALIBRATED ON RANDOM DATA" in note for note in result.notes)
+
+
+def test_few_samples_are_remarked_on(tmp_path: Path) -> None:
+    result = quantized(residual_net(), tmp_path, calib=samples(tmp_path, count=3))
+    assert any("only 3 calibration samples" in note for note in result.notes)
+
+
+def test_an_old_opset_is_raised(tmp_path: Path) -> None:
+    net = model("g (float[N,8] x) => (float[N,4] y) { y = Gemm(x, w, b) }", opset=9, w=normal(8, 4), b=normal(4))
+    result = quantized(net, tmp_path, calib=samples(tmp_path, shape=(8,)))
+    assert "RaiseOpset" in result.rewrites
+    assert models.load(result.output).opset_imports[""] >= 13
+
+
+def test_a_dynamic_matmul_net_needs_no_samples(tmp_path: Path) -> None:
+    net = model("g (float[N,8] x) => (float[N,4] y) { y = MatMul(x, w) }", w=normal(8, 4))
+    result = quantized(net, tmp_path, calib=None, dynamic=True)
+    assert (result.form, result.samples, result.int8_nodes) == ("dynamic int8", 0, 1)
+
+
+@pytest.mark.shared
+def test_resnet20_keeps_its_decisions(shared: Path, tmp_path: Path) -> None:
+    # Accuracy on all 5,000 images is measured by bench/classifiers.py; here the form of the graph is what counts.
+    source = shared / "models/cifar10/resnet20_cifar10.onnx"
+    result = quantize(source, tmp_path / "int8.onnx", calib="random:8", target=TARGET, measure=False)
+    assert result.weights_dequantized == 0
+    assert sum(node.form == "int8" for node in result.nodes if node.op_type in ("Conv", "Add", "Gemm")) == 29
+    assert result.bytes_after * 3 < result.bytes_before
