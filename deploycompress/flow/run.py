@@ -102,7 +102,7 @@ def run(
     """
     recipe_path = recipe_path.absolute()
     recipe = recipes.load(recipe_path)
-    target = host.resolve(recipe.target).name if recipe.target == "auto" else _target(recipe.target, recipe_path.parent)
+    target = _target(recipe.target, recipe_path.parent)
     steps = placed(recipe, recipe_path.parent)
     out = (recipe_path.parent / recipe.out).resolve()
     state_path = out / ".deploycompress" / "state.json"
@@ -130,7 +130,10 @@ def run(
 
 
 def _target(name: str, folder: Path) -> str:
-    return str(folder / name) if name.endswith(".toml") else name
+    """Name or file of the target; "auto" becomes the profile of this machine, so that it is shown and recorded."""
+    named = str(folder / name) if name.endswith(".toml") else name
+    found = host.resolve(named).name
+    return named if named.endswith(".toml") else found
 
 
 def _failure(code: int, step: StepRun) -> DeployCompressError:

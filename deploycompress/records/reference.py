@@ -54,7 +54,11 @@ def resolve(reference: str, *, base: Path | None = None) -> Any:  # noqa: ANN401
     folder = Path.cwd() if base is None else base
     module = _from_file(folder / place, reference) if place.endswith(".py") else _from_module(place, folder, reference)
     if not hasattr(module, name):
-        public = [known for known in vars(module) if not known.startswith("_")]
+        public = [
+            known
+            for known, value in vars(module).items()
+            if not known.startswith("_") and not isinstance(value, ModuleType)
+        ]
         raise UnknownNameError("name", name, public, where=place)
     return getattr(module, name)
 

@@ -82,7 +82,7 @@ def test_absent_module_is_named() -> None:
 
 
 def test_unknown_name_lists_nearest(tmp_path: Path) -> None:
-    (tmp_path / "model.py").write_text("def teacher():\n    pass\n")
+    (tmp_path / "model.py").write_text("import math as techier\ndef teacher():\n    pass\n")
     with pytest.raises(UnknownNameError, match=r"model\.py: unknown name 'techer'; did you mean teacher\?"):
         resolve("model.py:techer", base=tmp_path)
 
