@@ -1,8 +1,8 @@
 """model, feed -> the graph ONNX Runtime really executes, with the time of every node.
 
 The runtime writes the graph after its own fusions; a profile of the same session gives the times, joined by node name.
-A branch of an If runs at most once a run, so its nodes are timed as their own; the body of a Loop or Scan runs an unknown
-number of times and is timed as one node.
+A branch of an If runs at most once in a run, so its nodes are timed as their own; the body of a Loop or Scan runs an
+unknown number of times and is timed as one node.
 Source: ONNX Runtime session options `optimized_model_filepath` and `enable_profiling`.
 """
 

@@ -6,13 +6,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
 from deploycompress import model as models
 from deploycompress.flow.census import Census, Kind, take
 from deploycompress.flow.executed import Executed, execute
-from deploycompress.flow.feeds import differential_feeds
+from deploycompress.flow.feeds import differential_feeds, shapes
 from deploycompress.flow.source import open_source
 from deploycompress.passes.graph import nodes
 from deploycompress.records.measured import Placement
@@ -161,7 +160,7 @@ def explain(
         bytes_by_dtype=_bytes_by_dtype(model),
         placement=executed.placement,
         data=data or "random",
-        feed={name: list(np.shape(value)) for name, value in feed.items()},
+        feed={name: list(shape) for name, shape in shapes(feed).items()},
     )
 
 

@@ -48,6 +48,7 @@ def differential_feeds(
         ModelRejectedError: It runs on none of the feeds.
     """
     found: list[dict[str, np.ndarray]] = []
+    seen: list[dict[str, tuple[int, ...]]] = []
     problem = ""
     for group in _from_data(signature, source, reader) if source is not None else _random(signature):
         accepted: list[dict[str, np.ndarray]] = []
@@ -60,13 +61,14 @@ def differential_feeds(
             accepted.append(feed)
             if len(accepted) == _FEEDS_PER_SHAPE:
                 break
-        if accepted and not any(_shapes(accepted[0]) == _shapes(feed) for feed in found):
+        if accepted and shapes(accepted[0]) not in seen:
             found += accepted
-        if len({_shapes(feed) for feed in found}) == _SHAPES_WANTED:
+            seen += [shapes(feed) for feed in accepted]
+        if len({tuple(each.values()) for each in seen}) >= _SHAPES_WANTED:
             break
     if not found:
         tried = f"the samples of {source}" if source is not None else "random, zero or one inputs"
-        raise ModelRejectedError(f"it runs on none of {tried}: {problem}", remedy=_REMEDY)
+        raise ModelRejectedError(f"it runs on none of {tried}: {problem}", remedy=_REMEDY if source is None else "")
     return tuple(found)
 
 
@@ -120,8 +122,15 @@ def _integers(feed: dict[str, np.ndarray], value: int) -> dict[str, np.ndarray]:
     return {name: np.full_like(data, value) if data.dtype.kind in "iu" else data for name, data in feed.items()}
 
 
-def _shapes(feed: dict[str, np.ndarray]) -> tuple[tuple[int, ...], ...]:
-    return tuple(np.shape(data) for data in feed.values())
+def shapes(feed: Feed) -> dict[str, tuple[int, ...]]:
+    """Shape of every input; of a sequence, its length and the shape of its first element."""
+    return {name: _shape(data) for name, data in feed.items()}
+
+
+def _shape(data: Any) -> tuple[int, ...]:  # noqa: ANN401 - arrays, sequences, absent optionals
+    if isinstance(data, list | tuple):
+        return (len(data), *(_shape(data[0]) if data else ()))
+    return np.shape(data)
 
 
 def stable(session: Session, feeds: Sequence[Feed]) -> tuple[dict[str, Any], ...]:

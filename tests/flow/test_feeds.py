@@ -10,7 +10,7 @@ import pytest
 
 from deploycompress import model as models
 from deploycompress.errors import ModelRejectedError
-from deploycompress.flow.feeds import differential_feeds, stable
+from deploycompress.flow.feeds import differential_feeds, shapes, stable
 from deploycompress.runtime.session import Session, SessionConfig
 from tests import zoo
 from tests.passes.running import proto
@@ -53,11 +53,13 @@ def test_shared_symbol_gets_one_length() -> None:
 
 def test_batch_in_the_middle_of_an_unnamed_state_is_found() -> None:
     model = zoo.model(
-        "g (float[?,?] x, float[1,?,4] h) => (float[?,?] y) { s = Squeeze(h, zero) y = Concat<axis=1>(x, s) }",
+        "g (float[?,?] x, float[1,?,4] h) => (float[?,?] y, float[?] z) {"
+        " s = Squeeze(h, zero) y = Concat<axis=1>(x, s) z = Gather<axis=1>(x, last) }",
         zero=np.asarray([0], np.int64),
+        last=np.asarray(15, np.int64),  # at least 16 columns
     )
     feeds = differential_feeds(*opened(model), None)
-    assert all(feed["x"].shape[0] == feed["h"].shape[1] for feed in feeds)
+    assert {(feed["x"].shape, feed["h"].shape) for feed in feeds} == {((1, 16), (1, 1, 4)), ((2, 24), (1, 2, 4))}
 
 
 def test_model_that_runs_on_nothing_is_rejected_with_its_reason_and_the_option_that_helps() -> None:
@@ -90,3 +92,11 @@ def test_stable_returns_the_outputs_of_every_feed() -> None:
     session, _ = opened(zoo.model("g (float[4] x) => (float[4] y) { y = Neg(x) }"))
     (outputs,) = stable(session, ({"x": zoo.normal(4)},))
     np.testing.assert_array_equal(outputs["y"], -zoo.normal(4))
+
+
+def test_sequence_given_as_data_is_one_feed_with_a_shape() -> None:
+    assert shapes({"s": [np.zeros((2, 3)), np.zeros((4, 3))], "empty": [], "x": np.zeros(5)}) == {
+        "s": (2, 2, 3),
+        "empty": (0,),
+        "x": (5,),
+    }

@@ -134,8 +134,8 @@ def test_same_operator_with_another_attribute_stays() -> None:
 
 def test_node_whose_second_output_is_in_use_is_not_merged_into_one_without_it() -> None:
     model = zoo.model(
-        "g (float[1,1,4,4] x) => (float[1,1,3,3] y, int64[1,1,3,3] i) {"
-        " a = MaxPool<kernel_shape=[2,2]>(x) b, i = MaxPool<kernel_shape=[2,2]>(x) y = Add(a, b) }"
+        "g (float[1,1,4,4] x) => (float[1,1,3,3] y, int64[1,1,3,3] n) {"
+        " a = MaxPool<kernel_shape=[2,2]>(x) b, i = MaxPool<kernel_shape=[2,2]>(x) y = Add(a, b) n = Neg(i) }"
     )
     assert ShareSubexpressions()(model).changes == ()
 
