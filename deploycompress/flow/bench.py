@@ -21,7 +21,6 @@ from deploycompress.measurement import latency, providers
 from deploycompress.measurement.environment import environment
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.report import MEASURED, DataSource, Gate, Report, Row, Settings, SkippedSample
-from deploycompress.records.signature import Signature
 from deploycompress.records.steps import StepOutcome
 from deploycompress.runtime.session import CPU, Feed, Session, SessionConfig
 from deploycompress.runtime.threads import available_threads
@@ -90,7 +89,15 @@ def bench(
     requested = _providers(execution_providers, target)
     here = environment()
     found = subjects(models)
-    samples = _samples(eval_data, found[0].signature, preprocess, labels, tokenizer, limit)
+    source = eval_data or f"random:{max(limit or _RANDOM_SAMPLES, _LATENCY_FEEDS * batch)}"
+    samples = data.open(
+        source,
+        found[0].signature,
+        preprocess=preprocess,
+        labels=labels,
+        tokenizer=tokenizer,
+        limit=limit if eval_data else None,
+    )
     feeds, batch = _latency_feeds(samples, batch)
     for subject in found:
         check_feed(subject, feeds[0])
@@ -130,19 +137,6 @@ def _providers(names: Sequence[str] | None, target: Target | None) -> list[tuple
     if names:
         return [(providers.resolve(name),) for name in names]
     return [tuple(target.providers)] if target is not None else [(CPU,)]
-
-
-def _samples(
-    source: str | None,
-    signature: Signature,
-    preprocess: str | None,
-    labels: Path | None,
-    tokenizer: Path | None,
-    limit: int | None,
-) -> Samples:
-    if source is None:
-        return data.open("random", signature, limit=limit or _RANDOM_SAMPLES)
-    return data.open(source, signature, preprocess=preprocess, labels=labels, tokenizer=tokenizer, limit=limit)
 
 
 def _latency_feeds(samples: Samples, batch: int) -> tuple[tuple[Feed, ...], int]:

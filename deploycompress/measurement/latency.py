@@ -151,7 +151,9 @@ def measure(
     after = stolen_ticks()
     stolen = None if before is None or after is None else (after[0] - before[0], after[1] - before[1])
     return tuple(
-        _summary(record, records[0], candidate.batch_size, launches, stolen, seed, is_baseline=index == 0)
+        _summary(
+            record, records[0], candidate.batch_size, launches, None if index else stolen, seed, is_baseline=index == 0
+        )
         for index, (record, candidate) in enumerate(zip(records, candidates, strict=True))
     )
 

@@ -36,9 +36,11 @@ def test_top5_matches_sorting_in_python(seed: int) -> None:
         assert top5 == (label in ranked[:5])
 
 
-def test_nan_scores_are_wrong_even_where_argmax_points_at_the_label() -> None:
+@pytest.mark.parametrize("at", [3, 5])
+def test_sample_with_a_nan_score_is_wrong_wherever_it_stands(at: int) -> None:
     scores = np.zeros((1, 10))
-    scores[0, 3] = np.nan
+    scores[0, 3] = 1.0
+    scores[0, at] = np.nan  # arg-max would return this place
     found = outcomes(scores, [3])
     assert not found.top1.any()
     assert found.top5 is not None

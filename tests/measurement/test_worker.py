@@ -34,7 +34,7 @@ def test_what_a_library_prints_does_not_reach_the_answers(tmp_path: Path) -> Non
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
     ) as child:
         assert child.stdin is not None
         time.sleep(1.5)  # the worker waits for its first command while the library prints
