@@ -26,7 +26,7 @@ class FoldAffine:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
-        if g.opset(model) < 7:
+        if g.opset(model) < 7 or not g.contains(model, "Conv", "ConvTranspose", "Gemm"):
             return found.result(model, model)  # before opset 7 broadcasting followed an attribute
         after = model.clone()
         for node in g.nodes(after):

@@ -28,6 +28,8 @@ class FoldBatchNormalization:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
+        if not g.contains(model, "BatchNormalization"):
+            return found.result(model, model)
         after = model.clone()
         for node in g.nodes(after):
             if not g.is_op(node, "BatchNormalization"):

@@ -25,6 +25,8 @@ class ReduceMeanToGlobalAveragePool:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
+        if not g.contains(model, "ReduceMean"):
+            return found.result(model, model)
         after = model.clone()
         shapes = infer(after)
         for node in g.nodes(after):

@@ -27,6 +27,11 @@ def is_op(node: ir.Node | None, *op_types: str) -> bool:
     return node is not None and node.domain in STANDARD_DOMAINS and node.op_type in op_types
 
 
+def contains(model: ir.Model, *op_types: str) -> bool:
+    """Whether any node is one of these standard operators; a pass that looks for them can stop where not."""
+    return any(is_op(node, *op_types) for node in ir.traversal.RecursiveGraphIterator(model.graph))
+
+
 def bodies(node: ir.Node) -> Iterator[ir.Graph]:
     """The graphs a control-flow node holds (If, Loop, Scan or a custom operator with a graph attribute)."""
     for attribute in node.attributes.values():

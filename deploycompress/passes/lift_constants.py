@@ -25,6 +25,8 @@ class LiftConstants:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
+        if not g.contains(model, "Constant"):
+            return found.result(model, model)
         after = model.clone()
         for node in g.nodes(after):
             if not g.is_op(node, "Constant") or node.graph is None:

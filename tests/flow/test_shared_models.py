@@ -42,6 +42,9 @@ REFUSED = {
     "test_regex_split_with_offsets_onnxruntime-extensions": "StringRegexSplitWithOffsets",
     "zipmap_stringfloat_ort": "map",
 }
+# Thousands of nodes, or 100 MB of weights that ONNX Runtime makes from ConstantOfShape at every load.
+LARGE = {"GPT2Model_ort", "light_resnet50_onnx", "light_shufflenet_onnx"}
+SLOW = [pytest.mark.slow]
 # (nodes, at most) after the rewrites: what the passes reach today; a loss of one of them shows here.
 REACHED = {
     "models/audio/gtcrn_unsimplified.onnx": (1786, 445),
@@ -59,7 +62,7 @@ def reference_data(folder: Path) -> str | None:
 
 
 @pytest.mark.skipif(not CORPUS, reason=f"the shared corpus is not at {SHARED}")
-@pytest.mark.parametrize("name", CORPUS or ["absent"])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=SLOW if n in LARGE else ()) for n in CORPUS or ["absent"]])
 def test_corpus_model_is_optimized_to_an_equal_one_or_refused_with_a_reason(name: str, tmp_path: Path) -> None:
     source, output = SHARED / "onnx_corpus" / name / "model.onnx", tmp_path / "out.onnx"
     data = reference_data(source.parent)
