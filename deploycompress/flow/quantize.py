@@ -146,7 +146,9 @@ def quantize(
     names = names_matching(model, exclude)
     signature = models.signature(model)
     samples = (
-        None if calib is None else data.open(calib, signature, preprocess=preprocess, tokenizer=tokenizer, limit=limit)
+        None
+        if calib is None
+        else data.open(calib, signature, preprocess=preprocess, tokenizer=tokenizer, limit=limit, track=track)
     )
     config = SessionConfig(threads=target.threads)
     original = Session(source, config)
@@ -168,7 +170,7 @@ def quantize(
         quantized = emit_qdq(floats, chosen)
         if measured_here:
             chosen, quantized, float_layers = release_prefix(planner, excluded, quantized, feeds[0], config)
-    models.save(quantized, output)
+    models.save(quantized, output, track=track)
     return _checked(
         QuantizeResult(
             source=source,
@@ -178,7 +180,7 @@ def quantize(
             nodes=tuple(chosen.nodes.values()),
             rewrites=rewrites,
             float_layers=float_layers,
-            samples=0 if samples is None or dynamic else len(samples),
+            samples=0 if samples is None or dynamic else samples.examples,
             data=calib or "none",
             fingerprint="" if samples is None else samples.fingerprint,
             skipped=() if samples is None else samples.skipped,
@@ -255,11 +257,11 @@ def _require_some(chosen: QuantPlan) -> None:
 
 def _notes(samples: Samples | None, target: Target) -> tuple[str, ...]:
     here = environment()
-    notes = [words.elsewhere(target, here.machine, here.cpu_flags)]
+    notes = [words.elsewhere(target, here.machine, here.cpu_flags), *(samples.notes if samples is not None else ())]
     if samples is not None and not samples.valid_for_accuracy:
         notes.append("CALIBRATED ON RANDOM DATA: the ranges are meaningless, accuracy figures are void")
-    if samples is not None and len(samples) < _MIN_SAMPLES:
-        notes.append(f"only {len(samples)} calibration samples: ranges rest on chance; 100 or more are usual")
+    if samples is not None and samples.examples < _MIN_SAMPLES:
+        notes.append(f"only {samples.examples} calibration samples: ranges rest on chance; 100 or more are usual")
     return tuple(note for note in notes if note)
 
 

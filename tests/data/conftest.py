@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,16 +12,6 @@ from PIL import Image
 from deploycompress.records.signature import Signature, TensorSpec
 
 Dim = int | str | None
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """Folder of the shared models and data."""
-    beside = Path(__file__).resolve().parents[3] / "shared"
-    folder = Path(os.environ.get("DEPLOYCOMPRESS_SHARED", beside)) / "data"
-    if not folder.is_dir():
-        pytest.skip(f"the shared models and data are not at {folder}")
-    return folder
 
 
 @pytest.fixture(scope="session")
