@@ -32,6 +32,14 @@ def test_failure_midway_leaves_the_old_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_old_file_is_replaced_whole_and_never_written_into(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "old")
+    (tmp_path / "other_name_of_the_old").hardlink_to(tmp_path / "a")
+    write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"
+    assert (tmp_path / "other_name_of_the_old").read_text() == "old"
+
+
 def test_temporary_keeps_the_suffix_in_the_same_folder(tmp_path: Path) -> None:
     with atomic(tmp_path / "m.onnx") as temporary:
         assert temporary.suffix == ".onnx"

@@ -132,9 +132,10 @@ def test_killed_process_leaves_a_snapshot_that_resumes(tmp_path: Path) -> None:
 
 
 def test_best_epoch_is_kept_and_its_weights_are_in_the_module(tmp_path: Path) -> None:
-    module, result = run(tmp_path, HYPER.model_copy(update={"epochs": 12, "lr": 0.2}))
+    module, result = run(tmp_path, HYPER.model_copy(update={"epochs": 12, "lr": 0.2, "schedule": "constant"}))
     best = max(result.history, key=lambda epoch: (epoch.eval_accuracy, -epoch.eval_loss, epoch.epoch))  # type: ignore[operator]
     assert result.kept == best
+    assert best.epoch < 12  # or the last weights would pass for the best
     evaluation = spirals(50, seed=1)
     assert not module.training
     right = (module(evaluation.inputs[0]).argmax(1) == evaluation.labels).float().mean().item()
