@@ -15,7 +15,7 @@ from deploycompress import model as models
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnknownNameError, UsageError
 from deploycompress.flow.feeds import differential_feeds, stable
 from deploycompress.flow.gate import Gate, run_step
-from deploycompress.flow.source import open_source
+from deploycompress.flow.source import check_output, open_source
 from deploycompress.model.atomic import created, plain_errors, publish, temporary
 from deploycompress.passes import pipelines
 from deploycompress.passes.base import Pass
@@ -107,10 +107,7 @@ def optimize(
         InvalidOutputError: The file written does not agree with the source; it was removed.
     """
     steps = _pipeline(target, skip)
-    if output.exists() and models.same_file(source, output):
-        raise UsageError(
-            "the output is the input; the input is never overwritten", where=str(output), remedy="give another -o"
-        )
+    check_output(source, output)
     model = open_source(source)
     if fix_dims:
         model = _fixed(model, fix_dims)

@@ -26,7 +26,7 @@ from deploycompress.flow.feeds import differential_feeds, stable
 from deploycompress.flow.gate import Gate
 from deploycompress.flow.planner import Planner, release_prefix
 from deploycompress.flow.selection import names_matching, nodes_named
-from deploycompress.flow.source import open_source
+from deploycompress.flow.source import check_output, open_source
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.measurement.environment import environment
 from deploycompress.measurement.fidelity import FidelityMeter
@@ -139,8 +139,7 @@ def quantize(
     if calib is None and not dynamic:
         raise UsageError("static int8 needs samples", remedy="give --calib DIR, or --dynamic for none")
     require_int8(target)
-    if output.exists() and models.same_file(source, output):
-        raise UsageError("the output is the input; the input is never overwritten", where=str(output))
+    check_output(source, output)
     model = open_source(source)
     _refuse_quantized(model, source)
     names = names_matching(model, exclude)

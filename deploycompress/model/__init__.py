@@ -3,6 +3,7 @@
 `load`, `save`, `serialize`, `signature`, `fingerprint` and a few questions about a model; everything else is detail.
 """
 
+from deploycompress.model.atomic import check_writable
 from deploycompress.model.fingerprints import fingerprint, same_file
 from deploycompress.model.footprint import data_files, size_bytes
 from deploycompress.model.loading import load, weights_dir
@@ -13,6 +14,7 @@ from deploycompress.model.tensors import dtype_name, weight_bytes
 from deploycompress.model.upgrading import raise_opset
 
 __all__ = [
+    "check_writable",
     "data_files",
     "dtype_name",
     "fingerprint",

@@ -62,6 +62,16 @@ def created(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
+def check_writable(target: Path) -> None:
+    """Finds out before the work begins whether a file can be made beside `target`.
+
+    Raises:
+        EnvironmentLacksError: It cannot.
+    """
+    with plain_errors(target), temporary(target) as path:
+        path.touch(exist_ok=False)
+
+
 def publish(temporary_path: Path, target: Path) -> None:
     """Renames a finished file over `target` and puts the rename on disk."""
     temporary_path.replace(target)

@@ -10,7 +10,13 @@ import pytest
 
 from deploycompress import model as models
 from deploycompress import targets
-from deploycompress.errors import ModelRejectedError, UnknownNameError, UnsupportedError, UsageError
+from deploycompress.errors import (
+    EnvironmentLacksError,
+    ModelRejectedError,
+    UnknownNameError,
+    UnsupportedError,
+    UsageError,
+)
 from deploycompress.flow.quantize import QuantizeResult, quantize
 from deploycompress.runtime.session import Session
 from tests.quantization.nets import residual_net
@@ -138,3 +144,9 @@ def test_resnet20_keeps_its_decisions(shared: Path, tmp_path: Path) -> None:
     assert result.weights_dequantized == 0
     assert sum(node.form == "int8" for node in result.nodes if node.op_type in ("Conv", "Add", "Gemm")) == 29
     assert result.bytes_after * 3 < result.bytes_before
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:
+    source = saved(residual_net(), tmp_path)
+    with pytest.raises(EnvironmentLacksError, match=r"absent/int8\.onnx: it cannot be written"):
+        quantize(source, tmp_path / "absent" / "int8.onnx", calib="no such samples", target=TARGET)
