@@ -30,7 +30,7 @@ def test_a_message_names_what_where_and_the_remedy_on_one_line() -> None:
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
-    error = errors.UnknownNameError("pass", "FoldConstant", ["FoldConstants", "FoldPad", "StripUnused"])
+    error = errors.UnknownNameError("pass", "FoldConstant", ["FoldConstants", "FoldAffine", "StripUnused"])
     assert str(error).startswith("unknown pass 'FoldConstant'; did you mean FoldConstants")
 
 

@@ -9,7 +9,6 @@ from deploycompress.passes.eliminate_noops import EliminateNoOps
 from deploycompress.passes.fold_affine import FoldAffine
 from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
 from deploycompress.passes.fold_constants import FoldConstants
-from deploycompress.passes.fold_pad import FoldPad
 from deploycompress.passes.global_average_pool import ReduceMeanToGlobalAveragePool
 from deploycompress.passes.inline_functions import InlineFunctions
 from deploycompress.passes.lift_constants import LiftConstants
@@ -23,7 +22,7 @@ from deploycompress.targets import Target
 NORMALIZE: tuple[Pass, ...] = (UniqueNames(),)
 PREPARE: tuple[Pass, ...] = (InlineFunctions(), LiftConstants())
 GENERAL: tuple[Pass, ...] = (FoldConstants(), EliminateNoOps(), MatMulToGemm())
-CONVOLUTIONAL: tuple[Pass, ...] = (FoldBatchNormalization(), FoldAffine(), FoldPad())
+CONVOLUTIONAL: tuple[Pass, ...] = (FoldBatchNormalization(), FoldAffine())
 # Last: sharing a weight keeps the folding passes away from it.
 TIDY: tuple[Pass, ...] = (ShareInitializers(), ShareSubexpressions(), RemoveDeadCode(), StripUnused())
 # Worth nothing to a float model; an int8 chain needs it. Run by `quantize`, not by `optimize`.

@@ -30,7 +30,7 @@ steps:
       dynamic_batch: false
       input: ["x=float32[2,3]", "y=int64[2]"]
   - export: {source: "net.py:t", output: n.onnx}
-  - optimize: {model: m.onnx, output: o.onnx, data: random, preprocess: p, skip: [FoldPad, StripUnused]}
+  - optimize: {model: m.onnx, output: o.onnx, data: random, preprocess: p, skip: [FoldAffine, StripUnused]}
   - quantize:
       model: o.onnx
       output: q.onnx
@@ -87,7 +87,7 @@ def test_parser_accepts_every_step_and_gets_every_value(tmp_path: Path, monkeypa
     }
     assert (plain["checkpoint"], plain["opset"], plain["static_batch"]) == (None, None, False)
     assert (optimize["data"], optimize["preprocess"]) == ("random", "p")
-    assert list(optimize["skip"]) == ["FoldPad", "StripUnused"]  # type: ignore[call-overload]
+    assert list(optimize["skip"]) == ["FoldAffine", "StripUnused"]  # type: ignore[call-overload]
     assert (static["calib"], static["limit"], static["allow_slower"], static["dynamic"]) == ("c", 7, True, False)
     assert list(static["exclude"]) == ["/head/*", "b"]  # type: ignore[call-overload]
     assert (dynamic["calib"], dynamic["dynamic"]) == (None, True)

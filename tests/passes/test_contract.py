@@ -16,7 +16,6 @@ from deploycompress.passes.fix_dimensions import FixDimensions
 from deploycompress.passes.fold_affine import FoldAffine
 from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
 from deploycompress.passes.fold_constants import FoldConstants
-from deploycompress.passes.fold_pad import FoldPad
 from deploycompress.passes.global_average_pool import ReduceMeanToGlobalAveragePool
 from deploycompress.passes.inline_functions import InlineFunctions
 from deploycompress.passes.lift_constants import LiftConstants
@@ -38,7 +37,6 @@ _NAMES = {
         FoldAffine,
         FoldBatchNormalization,
         FoldConstants,
-        FoldPad,
         ReduceMeanToGlobalAveragePool,
         InlineFunctions,
         LiftConstants,
