@@ -51,6 +51,8 @@ def bench(
 
     Each model runs in fresh processes, in interleaved rounds. FASTER and SLOWER are said only beyond the noise.
     """
+    drop = None if max_drop is None else _share(max_drop)
+
     from deploycompress.flow.bench import bench as measure
     from deploycompress.flow.host import resolve
     from deploycompress.records.files import write_text
@@ -61,7 +63,6 @@ def bench(
 
     profile = None if target is None else resolve(target)
     providers = [name for name in (provider or "").split(",") if name.strip()] or None
-    drop = None if max_drop is None else _share(max_drop)
     for path in (json_path, markdown, html):
         _check_writable(path)
     console.show_settings(

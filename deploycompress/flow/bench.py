@@ -115,7 +115,7 @@ def bench(
     notes = [] if target is None else [verdict.elsewhere(target, here.machine, here.cpu_flags)]
     notes += samples.notes
     if not samples.valid_for_accuracy:
-        notes.append("inputs were random: latency may differ on real data, and no accuracy was measured")
+        notes.append("inputs were random: latency may differ on real data")
     return Report(
         package_version=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from time import perf_counter_ns
 
 import numpy as np
@@ -122,6 +123,7 @@ def judge(
     return Comparison(speedup, interval, verdict, rounds=len(ratios))
 
 
+@cache
 def student_t(p: float, freedom: int) -> float:
     """The `p` quantile (0.5 < p < 1) of Student's t distribution, by bisection of the integrated density."""
     scale = math.gamma((freedom + 1) / 2) / (math.sqrt(freedom * math.pi) * math.gamma(freedom / 2))

@@ -31,7 +31,7 @@ from deploycompress.records.measured import Comparison, Latency, Placement
 from deploycompress.records.progress import Track, silent
 from deploycompress.runtime.session import Feed, SessionConfig
 
-_WARM_UP_MS = 1000.0
+_LEAST_WARM_UP_MS = 100.0
 _RUNS_FOR_INTERVALS = 10_000
 
 
@@ -170,7 +170,8 @@ def _one_launch(
     feeds = len(candidates[0].feeds)
     for record, sampler in zip(records, samplers, strict=True):
         record.opened.append(sampler.open())
-    run_ns = [max(sampler.warm_up(feed, _WARM_UP_MS / feeds) for feed in range(feeds)) for sampler in samplers]
+    warm_up_ms = max(_LEAST_WARM_UP_MS, 1e3 * budget_s / len(samplers))  # as long as it may be measured
+    run_ns = [max(sampler.warm_up(feed, warm_up_ms / feeds) for feed in range(feeds)) for sampler in samplers]
     runs = [runs_per_block(time) for time in run_ns]
     stop, done = monotonic() + budget_s, 0
     while done < fixed if fixed is not None else (done < least or monotonic() < stop):

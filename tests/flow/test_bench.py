@@ -14,7 +14,7 @@ from deploycompress.flow.bench import bench
 from deploycompress.runtime.session import CPU
 
 CLASSES, WIDTH = 10, 32
-QUICK = {"rounds": 8, "seconds": 0.1, "launches": 2, "threads": 1}
+QUICK = {"rounds": 8, "seconds": 0.05, "launches": 1, "threads": 1}
 
 Write = Callable[..., Path]
 
@@ -112,7 +112,7 @@ def test_random_inputs_are_stamped_and_give_no_accuracy(write: Write) -> None:
     assert [row.accuracy for row in report.rows] == [None, None]
     assert report.rows[1].fidelity is not None
     assert not report.data[0].valid_for_accuracy
-    assert "inputs were random" in report.notes[0]
+    assert "inputs were random: latency may differ on real data" in report.notes
 
 
 def test_same_file_twice_has_no_winner_and_two_names(write: Write) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from deploycompress.errors import ModelRejectedError
+from deploycompress.measurement import latency
 from deploycompress.measurement.latency import Candidate, Sampler, measure
 from deploycompress.measurement.process import Block, Finished, Opened
 from deploycompress.records.measured import Placement
@@ -87,10 +87,10 @@ def test_steady_times_are_stable() -> None:
 def test_summary_holds_the_quantiles_of_the_runs() -> None:
     # Fifty rounds of two blocks of one run: a tenth of all runs take 20 ms instead of 10.
     (found,), _ = sampled({"a": lambda run: 20.0 if run % 10 == 9 else 10.0}, rounds=50, launches=1)
-    latency = found.latency
-    assert (latency.rounds, latency.runs, latency.launches) == (50, 100, 1)
-    assert (latency.min_ms, latency.median_ms, latency.p95_ms, latency.max_ms) == (10.0, 10.0, 20.0, 20.0)
-    assert latency.p95_interval.low <= latency.p95_ms <= latency.p95_interval.high
+    times = found.latency
+    assert (times.rounds, times.runs, times.launches) == (50, 100, 1)
+    assert (times.min_ms, times.median_ms, times.p95_ms, times.max_ms) == (10.0, 10.0, 20.0, 20.0)
+    assert times.p95_interval.low <= times.p95_ms <= times.p95_interval.high
     assert found.peak_memory_bytes == 60_000_000
     assert found.model_memory_bytes == 10_000_000
 
@@ -124,23 +124,25 @@ def test_every_feed_is_warmed_up_and_all_models_run_the_same_one() -> None:
     ]
 
 
-def test_both_parts_of_the_stop_rule_hold_and_launches_weigh_the_same() -> None:
+def test_both_parts_of_the_stop_rule_hold_and_launches_weigh_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     log: list[str] = []
+    now_s = [0.0]
 
-    class Later(Clock):
-        def block(self, feed: int, runs: int) -> Block:
-            time.sleep(0.002 if log.count("open a") > 1 else 0.0)  # the second launch meets a slower machine
-            return super().block(feed, runs)
+    def tick() -> float:  # the clock moves from one look to the next; the second launch meets a slower machine
+        now_s[0] += 0.001 if log.count("open a") <= 1 else 0.010
+        return now_s[0]
+
+    monkeypatch.setattr(latency, "monotonic", tick)
 
     @contextmanager
     def start(candidate: Candidate) -> Iterator[Sampler]:
-        yield Later(lambda _: 5.0, log, candidate.path.name)
+        yield Clock(lambda _: 5.0, log, candidate.path.name)
 
     candidate = Candidate(Path("a"), ONE_THREAD, ({"x": np.zeros(1)},))
-    # Three rounds are done at once; the time is not, so the first launch goes on, and the second does as many.
-    (found,) = measure([candidate], rounds=3, seconds=0.01, launches=2, start=start)
+    # Two rounds a launch would do; 20 ms a launch at 1 ms a look are twenty. The second launch does as many.
+    (found,) = measure([candidate], rounds=3, seconds=0.04, launches=2, start=start)
     second = log.index("open a", 1)
-    assert found.latency.rounds > 20
+    assert 18 <= log[:second].count("a0") / 2 <= 21  # a round is two blocks
     assert log[:second].count("a0") == log[second:].count("a0")
     (found,) = measure([candidate], rounds=7, seconds=0, launches=2, start=start)
     assert found.latency.rounds == 8  # at least seven, in equal parts
