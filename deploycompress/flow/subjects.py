@@ -11,8 +11,6 @@ import numpy as np
 from deploycompress import model as models
 from deploycompress.errors import UnsupportedError, UsageError
 from deploycompress.measurement.size import size
-from deploycompress.model import sniff
-from deploycompress.model.loading import check_tensors, parse
 from deploycompress.records.measured import ModelSize
 from deploycompress.records.signature import Signature
 from deploycompress.runtime.probe import probe
@@ -55,8 +53,7 @@ def subjects(paths: Sequence[Path]) -> tuple[Subject, ...]:
 def _subject(path: Path, name: str) -> Subject:
     """Refuses what must not be opened, then opens it where it can do no harm."""
     sha256 = models.fingerprint(path)
-    external = {file.path for file in check_tensors(parse(sniff.read(path), path), path).values()}
-    return Subject(name, path, probe(path), sha256, size(path, sorted(external)))
+    return Subject(name, path, probe(path), sha256, size(path, models.data_files(path)))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
