@@ -194,6 +194,11 @@ def _order(count: int, number: int) -> Iterator[int]:
     yield from reversed(forwards)
 
 
+def spread(times: Sequence[float], count: int) -> list[float]:
+    """`count` of the times at even distances, the first and the last among them where there are two or more."""
+    return [times[round(position)] for position in np.linspace(0, len(times) - 1, count)]
+
+
 def _summary(
     record: _Record,
     baseline: _Record,
@@ -204,9 +209,10 @@ def _summary(
     *,
     is_baseline: bool,
 ) -> Measured:
-    # The intervals need no more than some ten thousand runs; where there are more, each round gives its first few.
+    # Rounds differ in length, and the first runs of a round differ from its last: each round gives equally many runs,
+    # spread evenly over it, to the values and to their intervals alike. Some ten thousand in all are enough.
     width = min(*(len(times) for times in record.rounds), max(1, _RUNS_FOR_INTERVALS // len(record.rounds)))
-    table = np.array([times[:width] for times in record.rounds])
+    table = np.array([spread(times, width) for times in record.rounds])
     runs = np.concatenate([np.asarray(times) for times in record.rounds])
     medians = np.array([np.median(times) for times in record.rounds])
     block = max(1, round(math.cbrt(len(table) / launches)))
@@ -214,7 +220,7 @@ def _summary(
         bootstrap.interval(table, statistic, resamples=1000, block=block, groups=launches, seed=seed)
         for statistic in (bootstrap.median, bootstrap.quantile(0.95))
     ]
-    median, p90, p95, p99 = (float(value) for value in np.quantile(runs, [0.5, 0.9, 0.95, 0.99]))
+    median, p90, p95, p99 = (float(value) for value in np.quantile(table, [0.5, 0.9, 0.95, 0.99]))
     # A machine drifts over the whole measurement, a process from its own start: the mean over the launches shows that.
     views = (medians, np.mean([part / np.median(part) for part in np.split(medians, launches)], axis=0))
     moved = [found for view in views if (found := drift(view)) is not None]

@@ -95,6 +95,16 @@ def test_summary_holds_the_quantiles_of_the_runs() -> None:
     assert found.model_memory_bytes == 10_000_000
 
 
+@pytest.mark.parametrize("phase", [0, 100])
+def test_values_and_intervals_see_the_same_runs_where_a_round_has_more_than_are_needed(phase: int) -> None:
+    # A hundred runs of 10 microseconds, then a hundred of 12, and so on: half a round each.
+    (found,), _ = sampled({"a": lambda run: 0.012 if (run + phase) // 100 % 2 else 0.010}, rounds=200, launches=2)
+    times = found.latency
+    assert times.runs > latency._RUNS_FOR_INTERVALS
+    assert times.p95_ms == 0.012
+    assert times.p95_interval.low <= times.p95_ms <= times.p95_interval.high
+
+
 def test_models_of_equal_speed_have_no_winner_and_a_slower_one_loses() -> None:
     (a, b, c), _ = sampled({"a": jitter(5, 0), "b": jitter(5, 1), "c": jitter(6, 2)}, rounds=50)
     assert a.comparison is None
