@@ -1,10 +1,10 @@
-"""What 16-bit pair sums cost on x86 without VNNI, and what each remedy gives back.
+"""What 16-bit pair sums cost on x86 without VNNI, what each remedy gives back, and what correcting biases does.
 
     python bench/saturation.py
 
-Top-1 and agreement with float of four int8 forms of the same rewritten float model, run by the kernels of this machine
-and once more as written, without fusion ("exact"): where the two differ, the kernels saturate. On a machine with VNNI
-nothing saturates and the columns agree.
+Top-1, agreement and SQNR against float of five int8 forms of the same rewritten float model, run by the kernels of this
+machine and once more as written, without fusion ("exact"): where the two differ, the kernels saturate. On a machine
+with VNNI nothing saturates and the columns agree.
 
 The peer is `onnxruntime.quantization.quantize_static`, QDQ, U8 activations, S8 weights per channel, min-max.
 """
@@ -25,7 +25,7 @@ from deploycompress import model as models
 from deploycompress.calibration import collect
 from deploycompress.data import Samples
 from deploycompress.passes.pipelines import BEFORE_QUANTIZATION
-from deploycompress.quantization.plan import plan, required_tensors
+from deploycompress.quantization.plan import channel_axes, plan, required_tensors
 from deploycompress.quantization.qdq import emit_qdq
 from deploycompress.runtime.session import Session, SessionConfig
 
@@ -54,11 +54,16 @@ def rewritten(source: Path) -> ir.Model:
     return model
 
 
-def ours(model: ir.Model, target: str, calibration: Samples) -> Path:
-    """The static form for a target, every layer in int8."""
+def ours(model: ir.Model, target: str, calibration: Samples, *, correct: bool = True) -> Path:
+    """The static form for a target, every layer in int8, with or without corrected biases."""
     profile = targets.load(target)
-    found = collect(model, required_tensors(model, profile), (sample.feed for sample in calibration))
-    output = WORK / f"saturation.{target}.onnx"
+    found = collect(
+        model,
+        required_tensors(model, profile),
+        (sample.feed for sample in calibration),
+        channel_axes=channel_axes(model) if correct else None,
+    )
+    output = WORK / f"saturation.{target}.onnx" if correct else WORK / f"saturation.{target}.uncorrected.onnx"
     models.save(emit_qdq(model, plan(model, profile, found, method="mse")), output)
     return output
 
@@ -78,11 +83,22 @@ def peer(source: Path, calibration: Samples, *, reduce_range: bool) -> Path:
     return output
 
 
-def decisions(model: Path, samples: Samples, *, fused: bool) -> np.ndarray:
-    """Arg-max for each sample, by this machine's kernels or as written."""
+def logits(model: Path, samples: Samples, *, fused: bool) -> np.ndarray:
+    """Scores [samples, classes], by this machine's kernels or as written."""
     session = Session(model, SessionConfig(optimization="all" if fused else "none"))
     name = session.signature.outputs[0].name
-    return np.concatenate([session.run(batch.feed)[name].argmax(axis=-1) for batch in samples.batches(25)])
+    return np.concatenate([session.run(batch.feed)[name] for batch in samples.batches(25)])
+
+
+def cells(found: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> list[str]:
+    """Top-1, agreement and SQNR against the float scores."""
+    decided = found.argmax(axis=-1)
+    noise = np.sum((reference.astype(np.float64) - found) ** 2)
+    return [
+        f"{100 * np.mean(decided == labels):.1f}",
+        f"{100 * np.mean(decided == reference.argmax(axis=-1)):.1f} %",
+        f"{10 * np.log10(np.sum(reference.astype(np.float64) ** 2) / noise):.1f}",
+    ]
 
 
 def main() -> None:
@@ -97,21 +113,19 @@ def main() -> None:
         calibration = data.open(str(calibration_folder()), signature, preprocess=preprocess)
         samples = data.open(str(evaluation_folder()), signature, preprocess=preprocess, limit=limit)
         labels = np.array([sample.label for sample in samples])
-        reference = decisions(float_path, samples, fused=True)
-        rows.append([name, "float", f"{100 * np.mean(reference == labels):.1f}", "", "", ""])
+        reference = logits(float_path, samples, fused=True)
+        rows.append([name, "float", f"{100 * np.mean(reference.argmax(axis=-1) == labels):.1f}", *[""] * 5])
         forms = {
             "full range (server-cpu)": ours(model, "server-cpu", calibration),
             "pair-safe (server-cpu-avx2)": ours(model, "server-cpu-avx2", calibration),
+            "pair-safe, biases not corrected": ours(model, "server-cpu-avx2", calibration, correct=False),
             "onnxruntime U8S8": peer(float_path, calibration, reduce_range=False),
             "onnxruntime U8S8, reduce_range": peer(float_path, calibration, reduce_range=True),
         }
         for form, path in forms.items():
-            cells: list[object] = [name, form]
-            for fused in (True, False):
-                found = decisions(path, samples, fused=fused)
-                cells += [f"{100 * np.mean(found == labels):.1f}", f"{100 * np.mean(found == reference):.1f} %"]
-            rows.append(cells)
-    headers = ["model", "form", "top-1 here", "same as float", "top-1 exact", "same as float, exact"]
+            here, exact = (cells(logits(path, samples, fused=fused), reference, labels) for fused in (True, False))
+            rows.append([name, form, *here, *exact])
+    headers = ["model", "form", "top-1", "same decision", "SQNR, dB", "exact: top-1", "same decision", "SQNR, dB"]
     table = markdown(headers, rows)
     (WORK / "saturation.md").write_text(table + "\n")
     print(table)

@@ -27,6 +27,7 @@ def collect(
     *,
     weights_dir: Path | None = None,
     config: SessionConfig | None = None,
+    channel_axes: Mapping[str, int] | None = None,
     track: Track = silent,
 ) -> Statistics:
     """Statistics of `tensors` over `feeds`.
@@ -37,6 +38,7 @@ def collect(
         feeds: One mapping of input name to array per sample.
         weights_dir: Folder of the external data, where the model has any.
         config: Threads and providers of the session.
+        channel_axes: Axis of the channels, for tensors whose channel means are wanted too.
         track: Shows the progress.
 
     Raises:
@@ -44,6 +46,7 @@ def collect(
         DataRejectedError: `feeds` is empty.
     """
     names = list(dict.fromkeys(tensors))
+    axes = channel_axes or {}
     inputs = {value.name for value in model.graph.inputs}
     tapped = tap(model, [name for name in names if name not in inputs])
     session = Session(models.serialize(tapped), config, weights_dir=weights_dir)
@@ -54,7 +57,9 @@ def collect(
         # A model without any tap still runs, so that a feed it cannot take is refused here and not later.
         values = session.run(feed, outputs or None)
         for name in names:
-            statistics = TensorStatistics.of(np.asarray(feed[name] if name in inputs else values[name]))
+            statistics = TensorStatistics.of(
+                np.asarray(feed[name] if name in inputs else values[name]), channel_axis=axes.get(name)
+            )
             found[name] = found[name].merge(statistics) if name in found else statistics
         samples += 1
     if samples == 0:

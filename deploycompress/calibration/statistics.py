@@ -1,6 +1,7 @@
-"""activations of one tensor over all samples -> count, minimum, maximum, histogram; `merge` is associative.
+"""activations of one tensor over all samples -> count, extremes, histogram, channel means; `merge` is associative.
 
-`merge(collect(A), collect(B)) == collect(A + B)` for any split of the data, so the work can be shared out.
+`merge(collect(A), collect(B)) == collect(A + B)` for any split of the data, so the work can be shared out. (Channel
+sums are float64: their last bits depend on the order of the additions.)
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class TensorStatistics:
         high: Largest finite element (-inf where none was seen).
         nonfinite: Number of NaN and infinite elements, left out of everything else.
         histogram: Counts of the finite elements.
+        channel_sums: Sum of the elements of each channel, float64 [channels]; None where it was not asked for, or the
+            number of channels changed from sample to sample.
     """
 
     count: int
@@ -32,17 +35,26 @@ class TensorStatistics:
     high: float
     nonfinite: int
     histogram: Histogram
+    channel_sums: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, values: NDArray[np.floating]) -> TensorStatistics:
-        """Statistics of one array."""
+    def of(cls, values: NDArray[np.floating], *, channel_axis: int | None = None) -> TensorStatistics:
+        """Statistics of one array, with the sums along `channel_axis` where one is given."""
         finite = values if np.isfinite(values).all() else values[np.isfinite(values)]
         histogram = Histogram.of(finite)
         if finite.size == 0:
             return cls(0, float("inf"), float("-inf"), int(values.size), histogram)
-        return cls(
-            int(finite.size), float(finite.min()), float(finite.max()), int(values.size - finite.size), histogram
-        )
+        sums = None
+        if channel_axis is not None and -values.ndim <= channel_axis < values.ndim and finite.size == values.size:
+            rows = np.moveaxis(values, channel_axis, -1).reshape(-1, values.shape[channel_axis])
+            sums = rows.sum(axis=0, dtype=np.float64)
+        nonfinite = int(values.size - finite.size)
+        return cls(int(finite.size), float(finite.min()), float(finite.max()), nonfinite, histogram, sums)
+
+    @property
+    def channel_means(self) -> NDArray[np.float64] | None:
+        """Mean of each channel [channels], or None where it is not known."""
+        return None if self.channel_sums is None else self.channel_sums * (self.channel_sums.size / self.count)
 
     def merge(self, other: TensorStatistics) -> TensorStatistics:
         """Statistics of both sets of elements."""
@@ -52,6 +64,7 @@ class TensorStatistics:
             max(self.high, other.high),
             self.nonfinite + other.nonfinite,
             self.histogram.merge(other.histogram),
+            _added(self.channel_sums, other.channel_sums),
         )
 
 
@@ -95,3 +108,9 @@ class Statistics(Mapping[str, TensorStatistics]):
                     f"tensor {name!r} held {tensor.nonfinite} NaN or infinite values during calibration",
                     remedy="the float model overflows on these samples: check the samples and their preprocessing",
                 )
+
+
+def _added(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
+    if first is None or second is None or first.shape != second.shape:
+        return None
+    return first + second

@@ -13,7 +13,7 @@ from deploycompress.data import Samples
 from deploycompress.flow.prefix import best_prefix, layer_times_us, tagged
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.quantization.candidates import WEIGHTED, key
-from deploycompress.quantization.plan import plan, required_tensors
+from deploycompress.quantization.plan import channel_axes, plan, required_tensors
 from deploycompress.quantization.qdq import emit_qdq
 from deploycompress.quantization.spec import QuantPlan
 from deploycompress.records.progress import Track
@@ -48,6 +48,7 @@ class Planner:
             (sample.feed for sample in self.samples),
             weights_dir=models.weights_dir(self.floats),
             config=self.config,
+            channel_axes=channel_axes(self.floats),
             track=lambda items, description, total=None: self.track(items, description, total or len(self.samples)),
         )
         statistics.require_finite()

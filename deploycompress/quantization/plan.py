@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from deploycompress.calibration.ranges import RANGE_METHODS, RangeMethod
 from deploycompress.calibration.statistics import Statistics
@@ -31,6 +34,12 @@ def required_tensors(model: ir.Model, target: Target, exclude: frozenset[str] = 
     return tuple(
         dict.fromkeys([*found.inputs, *(n for n in found.outputs if n not in found.shared), *both_sides_of_clamps])
     )
+
+
+def channel_axes(model: ir.Model) -> dict[str, int]:
+    """Axis of the channels of every input of a layer with weights; means along it correct the bias."""
+    layers = [node for node in model.graph if node.op_type in WEIGHTED and node.inputs and node.inputs[0] is not None]
+    return {str(node.inputs[0].name): 1 if node.op_type == "Conv" else -1 for node in layers if node.inputs[0]}
 
 
 def plan(
@@ -76,7 +85,13 @@ def plan(
         pair_safe=rules.pair_safe,
         per_channel=rules.per_channel,
         quantize_bias=rules.quantize_bias,
+        input_means=_means(specs, statistics),
     )
+
+
+def _means(names: Iterable[str], statistics: Statistics) -> dict[str, NDArray[np.float64]]:
+    found = {name: statistics[name].channel_means for name in names if name in statistics}
+    return {name: means for name, means in found.items() if means is not None}
 
 
 def plan_dynamic(model: ir.Model, target: Target, exclude: frozenset[str] = frozenset()) -> QuantPlan:

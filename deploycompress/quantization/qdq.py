@@ -22,6 +22,7 @@ from deploycompress.quantization.affine import (
     min_weight_scale,
     quantize_bias,
 )
+from deploycompress.quantization.bias_correction import convolution_shift, product_shift
 from deploycompress.quantization.candidates import WEIGHTED, key
 from deploycompress.quantization.spec import NodePlan, QuantPlan
 from deploycompress.quantization.writer import Writer, bias_vector, prune_initializers, weight_codes
@@ -88,23 +89,57 @@ def _quantize_constants(writer: Writer, node: ir.Node, plan: QuantPlan) -> None:
     input_scale = plan.activations[str(source.name)].grid.scale
     bias: NDArray[np.float32] | None = None
     floor: NDArray[np.float64] | float = 0.0
-    if bias_value is not None and plan.quantize_bias:
+    if bias_value is not None:
         assert bias_value.const_value is not None
         bias = bias_vector(bias_value.const_value.numpy(), weight.shape[axis])
-        floor = min_weight_scale(bias, input_scale)
+        floor = min_weight_scale(bias, input_scale) if plan.quantize_bias else 0.0
     depthwise = "group" in node.attributes and int(node.attributes["group"].value) == weight.shape[0] > 1
     codes = weight_codes(weight, axis, plan, floor=floor, depthwise=depthwise)
     node.replace_input_with(1, writer.dequantized(str(weight_value.name), codes, node))
-    if bias is not None and bias_value is not None:
+    shift = _shift(node, weight, codes, plan.input_means.get(str(source.name)))
+    if shift is not None:
+        bias = (shift if bias is None else bias + shift).astype(np.float32)
+    if bias is not None and (plan.quantize_bias or shift is not None):
+        stem = str(bias_value.name) if bias_value is not None else f"{key(node)}_bias"
+        _replace_bias(writer, node, stem, bias, input_scale, codes, plan)
+    if node.op_type == "Gemm":
+        for attribute in ("transA", "transB", "alpha", "beta"):
+            node.attributes.pop(attribute, None)
+
+
+def _shift(
+    node: ir.Node, weight: NDArray[np.float32], codes: QuantizedTensor, mean: NDArray[np.float64] | None
+) -> NDArray[np.float64] | None:
+    """What rounding the weight moved the mean of each output by; None where the mean input is not known."""
+    if mean is None or node.op_type == "MatMul":  # which has no bias to correct
+        return None
+    if node.op_type == "Conv":
+        return convolution_shift(weight, codes.dequantize(), mean)
+    return product_shift(weight, codes.dequantize(), mean)
+
+
+def _replace_bias(
+    writer: Writer,
+    node: ir.Node,
+    stem: str,
+    bias: NDArray[np.float32],
+    input_scale: float,
+    codes: QuantizedTensor,
+    plan: QuantPlan,
+) -> None:
+    """Gives the node this bias, as int32 codes or as float."""
+    if not plan.quantize_bias:
+        value = writer.constant(f"{stem}_corrected", bias)
+    else:
         codes32 = quantize_bias(bias, input_scale, codes.scale)
         if not plan.per_channel:  # one scale for the whole bias too
             codes32 = QuantizedTensor(
                 codes32.codes, codes32.scale[:1].reshape(()), codes32.zero_point[:1].reshape(()), None
             )
-        node.replace_input_with(2, writer.dequantized(str(bias_value.name), codes32, node))
-    if node.op_type == "Gemm":
-        for attribute in ("transA", "transB", "alpha", "beta"):
-            node.attributes.pop(attribute, None)
+        value = writer.dequantized(stem, codes32, node)
+    if len(node.inputs) < 3:
+        node.resize_inputs(3)
+    node.replace_input_with(2, value)
 
 
 def _absorb(node: ir.Node, clamp: ir.Node, values: dict[str, ir.Value]) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from deploycompress.calibration.ranges import RangeMethod
 from deploycompress.quantization.affine import Grid
@@ -63,6 +66,7 @@ class QuantPlan:
         pair_safe: Whether weight codes are bounded so that 16-bit pair sums cannot saturate.
         per_channel: One weight scale per output channel.
         quantize_bias: Whether biases become int32.
+        input_means: Mean of each channel of an input, by tensor name, with which biases are corrected.
     """
 
     target: str
@@ -71,6 +75,7 @@ class QuantPlan:
     pair_safe: bool
     per_channel: bool
     quantize_bias: bool
+    input_means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def forms(self) -> Counter[str]:
