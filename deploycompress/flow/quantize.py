@@ -7,7 +7,7 @@ load and run the file -> fidelity, latency, census of what the runtime really fu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -170,33 +170,38 @@ def quantize(
         if measured_here:
             chosen, quantized, float_layers = release_prefix(planner, excluded, quantized, feeds[0], config)
     models.save(quantized, output, track=track)
-    return _checked(
-        QuantizeResult(
-            source=source,
-            output=output,
-            target=target.name,
-            form="dynamic int8" if dynamic else "static int8",
-            nodes=tuple(chosen.nodes.values()),
-            rewrites=rewrites,
-            float_layers=float_layers,
-            samples=0 if samples is None or dynamic else samples.examples,
-            data=calib or "none",
-            fingerprint="" if samples is None else samples.fingerprint,
-            skipped=() if samples is None else samples.skipped,
-            bytes_before=models.size_bytes(source),
-            bytes_after=models.size_bytes(output),
-            int8_nodes=0,
-            weights_dequantized=0,
-            fidelity=Fidelity(0.0, 0.0, 0.0, None, 0),
-            comparison=None,
-            notes=notes,
-        ),
-        original,
-        feeds if samples is None else (sample.feed for sample in islice(samples, _FIDELITY_SAMPLES)),
-        feeds[0],
-        config,
-        measured_here,
+    compared = feeds if samples is None else (sample.feed for sample in islice(samples, _FIDELITY_SAMPLES))
+    checked = _check(output, original, compared, feeds[0], config, timed=measured_here)
+    return QuantizeResult(
+        source=source,
+        output=output,
+        target=target.name,
+        form="dynamic int8" if dynamic else "static int8",
+        nodes=tuple(chosen.nodes.values()),
+        rewrites=rewrites,
+        float_layers=float_layers,
+        samples=0 if samples is None or dynamic else samples.examples,
+        data=calib or "none",
+        fingerprint="" if samples is None else samples.fingerprint,
+        skipped=() if samples is None else samples.skipped,
+        bytes_before=models.size_bytes(source),
+        bytes_after=models.size_bytes(output),
+        int8_nodes=checked.int8_nodes,
+        weights_dequantized=checked.weights_dequantized,
+        fidelity=checked.fidelity,
+        comparison=checked.comparison,
+        notes=notes,
     )
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What the file that was written turned out to be; fields as in `QuantizeResult`."""
+
+    int8_nodes: int
+    weights_dequantized: int
+    fidelity: Fidelity
+    comparison: Comparison | None
 
 
 def _refuse_quantized(model: ir.Model, source: Path) -> None:
@@ -264,16 +269,16 @@ def _notes(samples: Samples | None, target: Target) -> tuple[str, ...]:
     return tuple(note for note in notes if note)
 
 
-def _checked(
-    result: QuantizeResult,
+def _check(
+    output: Path,
     original: Session,
     compared: Iterable[Feed],
     feed: Feed,
     config: SessionConfig,
+    *,
     timed: bool,
-) -> QuantizeResult:
-    """Runs the file that was written and fills in what it was measured to be; removes it where it does not run."""
-    output = result.output
+) -> _Checked:
+    """Runs the file that was written; removes it where it does not run."""
     try:
         written = Session(output, config)
         meter = FidelityMeter()
@@ -284,8 +289,7 @@ def _checked(
         output.unlink(missing_ok=True)
         raise InvalidOutputError(f"the quantized model does not run: {error.what}", where=str(output)) from error
     found = census.take(executed.model)
-    return replace(
-        result,
+    return _Checked(
         int8_nodes=sum(kind == "int8" for kind in found.kinds.values()),
         weights_dequantized=len(found.dequantized_weights),
         fidelity=meter.result(),
