@@ -6,35 +6,38 @@ Exit codes: 0 done, 1 a gate was not met, 2 usage, 3 an invalid model was produc
 
 from __future__ import annotations
 
+import importlib
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from deploycompress import __version__
-from deploycompress.cli.bench import bench
 from deploycompress.cli.console import stderr
-from deploycompress.cli.distill import distill
-from deploycompress.cli.doctor import doctor
-from deploycompress.cli.explain import explain
-from deploycompress.cli.export import export
-from deploycompress.cli.optimize import optimize
-from deploycompress.cli.quantize import quantize
-from deploycompress.cli.run import run
-from deploycompress.cli.targets import targets
-from deploycompress.cli.train import train
 from deploycompress.errors import DeployCompressError
 
-app = typer.Typer(
-    name="deploycompress",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: importing rich would double its time
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (train, distill, export, optimize, quantize, bench, explain, run, doctor, targets):
-    app.command()(command)
+COMMANDS = ("train", "distill", "export", "optimize", "quantize", "bench", "explain", "run", "doctor", "targets")
+
+
+def build(arguments: Sequence[str]) -> typer.Typer:
+    """The application with the command that `arguments` name, or with all where they name none of them.
+
+    Reading the options of a command takes time, so only those that are needed are read.
+    """
+    app = typer.Typer(
+        name="deploycompress",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help: importing rich would double its time
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(options)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name in (wanted,) if wanted in COMMANDS else COMMANDS:
+        app.command()(getattr(importlib.import_module(f"deploycompress.cli.{name}"), name))
+    return app
 
 
 def _version(value: bool) -> None:
@@ -43,7 +46,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
@@ -59,7 +61,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     try:
-        app(args=arguments, prog_name="deploycompress")
+        build(arguments)(args=arguments, prog_name="deploycompress")
     except DeployCompressError as error:
         if debug:
             raise

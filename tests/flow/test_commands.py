@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from deploycompress.cli.app import app
+from deploycompress.cli.app import build
 from deploycompress.flow.commands import arguments, near
 from deploycompress.flow.placing import placed
 from deploycompress.records.recipe import parse
@@ -63,7 +63,7 @@ def lines(folder: Path) -> list[list[str]]:
 
 def parsed(argv: list[str]) -> dict[str, object]:
     """What the command of `argv[0]` would be called with."""
-    command = typer.main.get_command(app).commands[argv[0]]  # type: ignore[attr-defined]
+    command = typer.main.get_command(build([])).commands[argv[0]]  # type: ignore[attr-defined]
     return dict(command.make_context(argv[0], list(argv[1:])).params)
 
 
