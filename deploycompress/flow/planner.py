@@ -56,10 +56,18 @@ class Planner:
 
 
 def release_prefix(
-    planner: Planner, excluded: frozenset[str], quantized: ir.Model, feed: Feed, config: SessionConfig
+    planner: Planner, excluded: frozenset[str], chosen: QuantPlan, quantized: ir.Model, feed: Feed
 ) -> tuple[QuantPlan, ir.Model, tuple[str, ...]]:
-    """Leaves the first layers float where that is measured faster."""
-    chosen = planner.plan(excluded)
+    """Leaves the first layers float where that is measured faster.
+
+    Args:
+        planner: Makes the plans.
+        excluded: First output names of nodes that are float already.
+        chosen: The plan that leaves only those float.
+        quantized: The model it gives.
+        feed: What is timed.
+    """
+    config = planner.config
     marked = tagged(planner.floats)
     layers = {node.name: key(node) for node in marked.graph if node.op_type in WEIGHTED}
     int8 = [str(tag) for tag, name in layers.items() if name in chosen.nodes and chosen.nodes[name].form == "int8"]

@@ -39,7 +39,6 @@ from deploycompress.quantization.qdq import MIN_OPSET, emit_qdq
 from deploycompress.quantization.spec import NodePlan, QuantPlan
 from deploycompress.records.measured import Comparison, Fidelity
 from deploycompress.records.progress import Track, silent
-from deploycompress.records.signature import Signature
 from deploycompress.runtime.session import Feed, Session, SessionConfig
 from deploycompress.targets import Target
 
@@ -151,7 +150,7 @@ def quantize(
     )
     config = SessionConfig(threads=target.threads)
     original = Session(source, config)
-    feeds = _feeds(original, signature, samples, calib, preprocess, tokenizer)
+    feeds = differential_feeds(original, signature, calib, preprocess=preprocess, tokenizer=tokenizer)
     floats, rewrites = _rewrite(model, original, feeds, config)
     excluded = nodes_named(model, floats, names)
     notes = _notes(samples, target)
@@ -168,7 +167,7 @@ def quantize(
         _require_some(chosen)
         quantized = emit_qdq(floats, chosen)
         if measured_here:
-            chosen, quantized, float_layers = release_prefix(planner, excluded, quantized, feeds[0], config)
+            chosen, quantized, float_layers = release_prefix(planner, excluded, chosen, quantized, feeds[0])
     models.save(quantized, output, track=track)
     compared = feeds if samples is None else (sample.feed for sample in islice(samples, _FIDELITY_SAMPLES))
     checked = _check(output, original, compared, feeds[0], config, timed=measured_here)
@@ -212,20 +211,6 @@ def _refuse_quantized(model: ir.Model, source: Path) -> None:
             where=str(source),
             remedy="give the float model it was made from",
         )
-
-
-def _feeds(
-    original: Session,
-    signature: Signature,
-    samples: Samples | None,
-    calib: str | None,
-    preprocess: str | None,
-    tokenizer: Path | None,
-) -> tuple[Feed, ...]:
-    """Feeds for comparing outputs and timing: samples where there are any, random inputs otherwise."""
-    source = calib if samples is not None else None
-    reader = {"preprocess": preprocess, "tokenizer": tokenizer} if source is not None else {}
-    return differential_feeds(original, signature, source, **reader)
 
 
 def _rewrite(

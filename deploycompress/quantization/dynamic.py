@@ -17,7 +17,7 @@ import onnx_ir as ir
 from deploycompress.quantization.candidates import key
 from deploycompress.quantization.qdq import require_opset
 from deploycompress.quantization.spec import QuantPlan
-from deploycompress.quantization.writer import Writer, bias_vector, prune_initializers, weight_codes
+from deploycompress.quantization.writer import Writer, bias_vector, float_weight, prune_initializers, weight_codes
 
 MIN_OPSET = 11  # DynamicQuantizeLinear
 
@@ -44,12 +44,9 @@ def _rewrite(writer: Writer, node: ir.Node, plan: QuantPlan, quantized: dict[ir.
     source, weight_value = node.inputs[0], node.inputs[1]
     assert source is not None
     assert weight_value is not None
-    assert weight_value.const_value is not None
-    weight = weight_value.const_value.numpy()
-    if node.op_type == "Gemm" and "transB" in node.attributes and node.attributes["transB"].value:
-        weight = np.ascontiguousarray(weight.T)
+    weight, axis = float_weight(node)
     stem = str(weight_value.name)
-    codes = weight_codes(weight, 1, plan)
+    codes = weight_codes(weight, axis, plan)
     w = writer.constant(f"{stem}_quantized", codes.codes)
     w_scale = writer.constant(f"{stem}_scale", codes.scale)
     w_zero = writer.constant(f"{stem}_zero_point", np.array(0, np.int8))

@@ -25,7 +25,7 @@ from deploycompress.quantization.affine import (
 from deploycompress.quantization.bias_correction import convolution_shift, product_shift
 from deploycompress.quantization.candidates import WEIGHTED, key
 from deploycompress.quantization.spec import NodePlan, QuantPlan
-from deploycompress.quantization.writer import Writer, bias_vector, prune_initializers, weight_codes
+from deploycompress.quantization.writer import Writer, bias_vector, float_weight, prune_initializers, weight_codes
 
 MIN_OPSET = 13  # the first with a channel axis on DequantizeLinear
 
@@ -69,7 +69,7 @@ def require_opset(model: ir.Model, minimum: int) -> None:
     if version < minimum:
         raise UnsupportedError(
             f"the model has opset {version} and the quantized form needs {minimum}",
-            remedy="run `deploycompress optimize` on it first, which raises the opset",
+            remedy="raise it first; `deploycompress quantize` does so by itself",
         )
 
 
@@ -78,13 +78,7 @@ def _quantize_constants(writer: Writer, node: ir.Node, plan: QuantPlan) -> None:
     source, weight_value = node.inputs[0], node.inputs[1]
     assert source is not None
     assert weight_value is not None
-    assert weight_value.const_value is not None
-    weight: NDArray[np.float32] = weight_value.const_value.numpy()
-    axis = 0
-    if node.op_type != "Conv":
-        axis = 1
-        if node.op_type == "Gemm" and "transB" in node.attributes and node.attributes["transB"].value:
-            weight = np.ascontiguousarray(weight.T)
+    weight, axis = float_weight(node)
     bias_value = node.inputs[2] if len(node.inputs) > 2 else None
     input_scale = plan.activations[str(source.name)].grid.scale
     bias: NDArray[np.float32] | None = None

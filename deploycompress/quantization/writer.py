@@ -105,6 +105,19 @@ def prune_initializers(graph: ir.Graph) -> None:
             del graph.initializers[name]
 
 
+def float_weight(node: ir.Node) -> tuple[NDArray[np.float32], int]:
+    """The weight of a Conv [O, I, ...], or of a Gemm or MatMul as [K, N], with its output-channel axis."""
+    value = node.inputs[1]
+    assert value is not None
+    assert value.const_value is not None
+    weight: NDArray[np.float32] = value.const_value.numpy()
+    if node.op_type == "Conv":
+        return weight, 0
+    if node.op_type == "Gemm" and "transB" in node.attributes and node.attributes["transB"].value:
+        weight = np.ascontiguousarray(weight.T)
+    return weight, 1
+
+
 def bias_vector(array: NDArray[np.floating], channels: int) -> NDArray[np.float32]:
     """A bias of any broadcastable shape ([N], [1, N], scalar) as [channels]."""
     return np.broadcast_to(np.asarray(array, np.float32).reshape(-1), (channels,)).copy()
