@@ -87,6 +87,13 @@ class Gate:
                 return found
         return None
 
+    def agrees(self, model: ir.Model) -> bool:
+        """Whether ONNX Runtime loads `model` and it gives the original outputs on every feed."""
+        try:
+            return self.disagreement(self.open(model).session) is None
+        except ModelRejectedError:
+            return False
+
     def compare(self, before: Session, after: Session) -> Comparison | None:
         """Latency of `after` against `before`; SLOWER only where a second, longer measurement says so too."""
         if not self.measure:

@@ -103,6 +103,13 @@ def test_step_whose_result_does_not_load_is_reverted_with_the_runtimes_reason() 
     assert "NoSuchOperator" in outcome.reason
 
 
+@pytest.mark.parametrize("step", [NegateFirstWeight(), BreakGraph()])
+def test_a_model_that_differs_or_does_not_load_does_not_agree(step: NegateFirstWeight | BreakGraph) -> None:
+    first, judge_of = gate(zoo.conv_batchnorm())
+    assert judge_of.agrees(first.model)
+    assert not judge_of.agrees(step(first.model).model)
+
+
 def test_step_without_changes_is_not_measured() -> None:
     first, rule = gate(zoo.matmul_add(), measure=True)
     after, outcome = run_step(FoldBatchNormalization(), first, rule)
