@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,17 @@ from deploycompress.errors import UsageError
 
 if TYPE_CHECKING:
     from deploycompress.flow.optimize import OptimizeResult
+    from deploycompress.records.steps import StepOutcome
+
+_REASONS_SHOWN = 3
+
+
+class Level(StrEnum):
+    """Which passes run."""
+
+    TIDY = "tidy"
+    BASIC = "basic"
+    FULL = "full"
 
 
 def optimize(
@@ -26,6 +38,13 @@ def optimize(
     ] = None,
     preprocess: Annotated[str | None, typer.Option(help="How images become inputs: a preset or a file.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
+    level: Annotated[
+        Level,
+        typer.Option(
+            help="tidy: nothing stored or computed twice, nothing unused. basic: also constants folded, no-ops gone; "
+            "outputs equal bit for bit. full: also arithmetic moved into weights, outputs equal up to rounding."
+        ),
+    ] = Level.FULL,
     skip: Annotated[list[str] | None, typer.Option(help="Leave this pass out (may be given several times).")] = None,
     fix_dim: Annotated[
         list[str] | None, typer.Option(help="Fix a symbolic dimension, NAME=LENGTH (may be given several times).")
@@ -46,6 +65,7 @@ def optimize(
         "target": described(target, chosen),
         "data": data or "random",
         "preprocess": preprocess,
+        "level": level.value,
         "skip": ", ".join(skip or []) or None,
         "fixed dimensions": ", ".join(f"{name}={length}" for name, length in dims.items()) or None,
         "latency": "not measured" if no_measure else "measured, interleaved",
@@ -58,6 +78,7 @@ def optimize(
         data=data,
         preprocess=preprocess,
         tokenizer=tokenizer,
+        level=level.value,
         skip=skip or [],
         fix_dims=dims,
         measure=not no_measure,
@@ -85,8 +106,7 @@ def _print(result: OptimizeResult, write: Callable[[str], None]) -> None:
         (
             step.name,
             "kept" if step.kept else "-",
-            f"{step.nodes_before} -> {step.nodes_after}",
-            f"{step.bytes_before} -> {step.bytes_after}",
+            len(step.changes),
             step.reason,
         )
         for step in result.steps
@@ -94,7 +114,20 @@ def _print(result: OptimizeResult, write: Callable[[str], None]) -> None:
     ]
     idle = [step.name for step in result.steps if not step.changes]
     if rows:
-        write(render(("pass", "", "nodes", "bytes", "why"), rows))
+        write(render(("pass", "", "changes", "bought, or why it was taken back"), rows))
+    refused = [row for step in result.steps for row in _refused(step)]
+    if refused:
+        write(render(("pass", "refused", "reason"), refused))
     if idle:
         write(f"found nothing to change: {', '.join(idle)}")
     write(f"{result.output}: {result.verdict}")
+
+
+def _refused(step: StepOutcome) -> list[tuple[str, int, str]]:
+    """The reasons of one step, each once with its count; the long tail in one row."""
+    counts = step.refusal_counts
+    rows = [(step.name, count, reason) for reason, count in counts[:_REASONS_SHOWN]]
+    rest = counts[_REASONS_SHOWN:]
+    if rest:
+        rows.append((step.name, sum(count for _, count in rest), f"{len(rest)} other reasons, all in --json"))
+    return rows

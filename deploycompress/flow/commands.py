@@ -26,7 +26,9 @@ def arguments(step: Step, number: int, recipe: Recipe, recipe_path: Path, target
         return ["export", near(step.source), *_export(step), "--target", near(target)]
     if isinstance(step, Optimize):
         named = {"--output": step.output, "--data": step.data, "--preprocess": step.preprocess}
-        return ["optimize", near(step.model), *_options(named), *_each("--skip", step.skip), "--target", near(target)]
+        level = [] if step.level == "full" else ["--level", step.level]
+        skip = _each("--skip", step.skip)
+        return ["optimize", near(step.model), *_options(named), *level, *skip, "--target", near(target)]
     if isinstance(step, Quantize):
         return ["quantize", near(step.model), *_quantize(step), "--target", near(target)]
     return ["bench", *map(near, step.models), *_bench(step), "--target", near(target)]

@@ -22,7 +22,7 @@ from deploycompress.passes.base import Pass
 from deploycompress.passes.fix_dimensions import FixDimensions, symbols
 from deploycompress.records.measured import Comparison
 from deploycompress.records.progress import Track, silent
-from deploycompress.records.steps import StepOutcome
+from deploycompress.records.steps import Level, StepOutcome
 from deploycompress.runtime.session import Session, SessionConfig
 from deploycompress.targets import Target
 
@@ -35,6 +35,7 @@ class OptimizeResult:
         source: The model as given.
         output: The model written.
         target: Name of the target profile.
+        level: Which passes ran.
         steps: Every pass in order, kept or not.
         nodes_before: Nodes of the source, control-flow bodies included.
         nodes_after: Nodes of the output.
@@ -49,6 +50,7 @@ class OptimizeResult:
     source: Path
     output: Path
     target: str
+    level: Level
     steps: tuple[StepOutcome, ...]
     nodes_before: int
     nodes_after: int
@@ -80,6 +82,7 @@ def optimize(
     data: str | None = None,
     preprocess: str | None = None,
     tokenizer: Path | None = None,
+    level: Level = "full",
     skip: Sequence[str] = (),
     fix_dims: Mapping[str, int] | None = None,
     measure: bool = True,
@@ -95,6 +98,7 @@ def optimize(
         data: Samples to compare outputs on (see `data.open`); random feeds where None.
         preprocess: How images become inputs (see `data.open`).
         tokenizer: Tokenizer file for text samples.
+        level: Which passes run (see `passes.pipelines.for_target`).
         skip: Names of passes to leave out.
         fix_dims: Lengths for symbolic dimensions, by symbol.
         measure: Whether latency takes part in the decision.
@@ -106,7 +110,7 @@ def optimize(
         ModelRejectedError: The source does not load, or runs on no feed.
         InvalidOutputError: The file written does not agree with the source; it was removed.
     """
-    steps = _pipeline(target, skip)
+    steps = _pipeline(target, level, skip)
     check_output(source, output)
     model = open_source(source)
     if fix_dims:
@@ -129,6 +133,7 @@ def optimize(
         source=source,
         output=output,
         target=target.name,
+        level=level,
         steps=tuple(outcomes),
         nodes_before=first.node_count,
         nodes_after=current.node_count,
@@ -141,13 +146,12 @@ def optimize(
     )
 
 
-def _pipeline(target: Target, skip: Sequence[str]) -> tuple[Pass, ...]:
-    steps = pipelines.for_target(target)
-    known = [type(step).__name__ for step in steps]
+def _pipeline(target: Target, level: Level, skip: Sequence[str]) -> tuple[Pass, ...]:
+    known = list(dict.fromkeys(type(step).__name__ for step in pipelines.for_target(target)))
     for name in skip:
         if name not in known:
             raise UnknownNameError("pass", name, known)
-    return tuple(step for step in steps if type(step).__name__ not in skip)
+    return tuple(step for step in pipelines.for_target(target, level) if type(step).__name__ not in skip)
 
 
 def _fixed(model: ir.Model, fix_dims: Mapping[str, int]) -> ir.Model:

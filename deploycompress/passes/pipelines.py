@@ -16,12 +16,18 @@ from deploycompress.passes.matmul_to_gemm import MatMulToGemm
 from deploycompress.passes.share_initializers import ShareInitializers
 from deploycompress.passes.strip_unused import StripUnused
 from deploycompress.passes.unique_names import UniqueNames
+from deploycompress.records.steps import Level
 from deploycompress.targets import Target
 
 # Run on every model as it is opened: rewrites move values between scopes, and none of them may be captured by mistake.
 NORMALIZE: tuple[Pass, ...] = (UniqueNames(),)
+
+# Forms without which the other passes would not see what is there.
 PREPARE: tuple[Pass, ...] = (InlineFunctions(), LiftConstants())
-GENERAL: tuple[Pass, ...] = (FoldConstants(), EliminateNoOps(), MatMulToGemm())
+# The same operations on the same numbers, fewer of them: outputs stay equal bit for bit.
+SIMPLIFY: tuple[Pass, ...] = (FoldConstants(), EliminateNoOps())
+# Arithmetic moved into weights: outputs stay equal up to rounding.
+GENERAL: tuple[Pass, ...] = (MatMulToGemm(),)
 CONVOLUTIONAL: tuple[Pass, ...] = (FoldBatchNormalization(), FoldAffine())
 # Last: sharing a weight keeps the folding passes away from it.
 TIDY: tuple[Pass, ...] = (ShareInitializers(), ShareSubexpressions(), RemoveDeadCode(), StripUnused())
@@ -29,12 +35,24 @@ TIDY: tuple[Pass, ...] = (ShareInitializers(), ShareSubexpressions(), RemoveDead
 BEFORE_INT8: tuple[Pass, ...] = (ReduceMeanToGlobalAveragePool(),)
 
 # What an int8 graph stands on: compared, but not timed one by one.
-BEFORE_QUANTIZATION: tuple[Pass, ...] = PREPARE + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
+BEFORE_QUANTIZATION: tuple[Pass, ...] = PREPARE + SIMPLIFY + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
 
-EVERY_PASS: tuple[Pass, ...] = NORMALIZE + PREPARE + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
+EVERY_PASS: tuple[Pass, ...] = NORMALIZE + PREPARE + SIMPLIFY + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
 
 
-def for_target(target: Target) -> tuple[Pass, ...]:
-    """The exact float rewrites for `target`, in order."""
+def for_target(target: Target, level: Level = "full") -> tuple[Pass, ...]:
+    """The exact float rewrites for `target`, in order.
+
+    Args:
+        target: The device; its kernels decide which forms are worth writing.
+        level: `tidy` stores and computes nothing twice and drops what nothing uses; `basic` also computes now what
+            needs no input and removes what changes nothing, all bit for bit; `full` also moves arithmetic into weights.
+    """
     del target  # every rewrite here helps on all of them; what differs between targets is quantization
-    return PREPARE + GENERAL + CONVOLUTIONAL + TIDY
+    match level:
+        case "tidy":
+            return PREPARE + TIDY
+        case "basic":
+            return PREPARE + SIMPLIFY + TIDY
+        case "full":
+            return PREPARE + SIMPLIFY + GENERAL + CONVOLUTIONAL + TIDY

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from deploycompress.errors import UnknownNameError, UsageError
+from deploycompress.records.steps import Level
 
 
 class _Frozen(BaseModel):
@@ -118,6 +119,7 @@ class Optimize(_Frozen):
     output: str
     data: str | None = None
     preprocess: str | None = None
+    level: Level = "full"
     skip: tuple[str, ...] = ()
 
     @property

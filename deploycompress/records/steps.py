@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 from deploycompress.records.measured import Comparison
+
+Level = Literal["tidy", "basic", "full"]
+"""How far `optimize` goes; what each level holds is written in `passes/pipelines.py`."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +60,8 @@ class StepOutcome:
     comparison: Comparison | None
     changes: tuple[Change, ...]
     refusals: tuple[Refusal, ...]
+
+    @property
+    def refusal_counts(self) -> tuple[tuple[str, int], ...]:
+        """(reason, how often), the most frequent first."""
+        return tuple(Counter(refusal.reason for refusal in self.refusals).most_common())

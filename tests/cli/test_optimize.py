@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests import zoo
@@ -37,6 +38,20 @@ def test_configuration_comes_first_table_then_verdict_last_and_the_file_lies_bes
     assert output.exists()
 
 
+def test_what_was_refused_is_printed_with_its_count_and_the_long_tail_in_one_row(tmp_path: Path) -> None:
+    body = " ".join(f"e{n} = Expand(one, shape{n}) y{n} = Mul(x, e{n})" for n in range(5))
+    shapes = {f"shape{n}": np.asarray([64 + n, 64], np.int64) for n in range(5)}
+    outputs = ", ".join(f"float[?,64] y{n}" for n in range(5))
+    model = zoo.model(f"g (float[1,64] x) => ({outputs}) {{ {body} }}", one=np.ones((1, 1), np.float32), **shapes)
+    (tmp_path / "a.onnx").write_bytes(proto(model))
+    done = run(tmp_path / "a.onnx", "--no-measure")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.strip().startswith("FoldConstants")]
+    assert rows == [
+        ["FoldConstants", "1", "folding", "Expand", "would", "store", str((64 + n) * 256), "bytes"] for n in (4, 3, 2)
+    ] + [["FoldConstants", "2", "2", "other", "reasons,", "all", "in", "--json"]]
+
+
 def test_json_on_standard_output_is_all_there_is(model: Path) -> None:
     done = run(model, "--no-measure", "--json", "-")
     assert done.returncode == 0, done.stderr
@@ -51,6 +66,7 @@ def test_json_on_standard_output_is_all_there_is(model: Path) -> None:
         (["--skip", "FoldBatchNorm"], 2, "did you mean FoldBatchNormalization"),
         (["--fix-dim", "M=2"], 2, "unknown symbolic dimension 'M'; did you mean N"),
         (["--fix-dim", "N:2"], 2, "--fix-dim wants NAME=LENGTH, not 'N:2'"),
+        (["--level", "fast"], 2, "'fast' is not one of 'tidy', 'basic', 'full'"),
         (["--target", "toaster"], 2, "unknown target 'toaster'"),
         (["-o", "net.onnx"], 2, "the input is never overwritten"),
         (["--data", "nowhere"], 4, "nowhere"),
@@ -61,7 +77,7 @@ def test_wrong_request_ends_with_one_line_and_its_code(model: Path, options: lis
     done = run(model, "--no-measure", *options)
     assert done.returncode == code, done.stderr
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("error: ")
+    assert last.lower().startswith("error: ")
     assert said in last
     assert "Traceback" not in done.stderr
     assert [path.name for path in model.parent.iterdir()] == ["net.onnx"]

@@ -30,7 +30,13 @@ steps:
       dynamic_batch: false
       input: ["x=float32[2,3]", "y=int64[2]"]
   - export: {source: "net.py:t", output: n.onnx}
-  - optimize: {model: m.onnx, output: o.onnx, data: random, preprocess: p, skip: [FoldAffine, StripUnused]}
+  - optimize:
+      model: m.onnx
+      output: o.onnx
+      data: random
+      preprocess: p
+      level: basic
+      skip: [FoldAffine, StripUnused]
   - quantize:
       model: o.onnx
       output: q.onnx

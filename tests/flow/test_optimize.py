@@ -71,6 +71,20 @@ def test_skipped_pass_does_not_run(tmp_path: Path) -> None:
     assert result.nodes_after == 3
 
 
+def test_each_level_runs_the_passes_of_the_one_below_and_more(tmp_path: Path) -> None:
+    source = write(zoo.conv_batchnorm(), tmp_path / "a.onnx")
+    results = {level: run(source, tmp_path / f"{level}.onnx", level=level) for level in ("tidy", "basic", "full")}
+    names = {level: [step.name for step in result.steps] for level, result in results.items()}
+    assert set(names["tidy"]) < set(names["basic"]) < set(names["full"])
+    assert {level: result.nodes_after for level, result in results.items()} == {"tidy": 3, "basic": 3, "full": 2}
+    assert results["basic"].level == "basic"
+
+
+def test_pass_of_a_higher_level_may_be_skipped(tmp_path: Path) -> None:
+    source = write(zoo.conv_batchnorm(), tmp_path / "a.onnx")
+    assert run(source, tmp_path / "b.onnx", level="tidy", skip=["FoldAffine"]).nodes_after == 3
+
+
 def test_unknown_pass_is_named_with_the_nearest_and_nothing_is_written(tmp_path: Path) -> None:
     source = write(zoo.conv_batchnorm(), tmp_path / "a.onnx")
     with pytest.raises(UnknownNameError, match=r"unknown pass 'FoldBatchNorm'; did you mean FoldBatchNormalization"):
