@@ -18,6 +18,7 @@ from deploycompress.passes import graph as g
 from deploycompress.passes.base import Findings, PassResult
 from deploycompress.passes.evaluate import Evaluator
 from deploycompress.passes.fold_shapes import known_dimensions
+from deploycompress.passes.infer_node import infer_outputs
 from deploycompress.passes.shapes import Shapes, infer
 
 _KEPT = frozenset({"Constant", "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Dropout"})
@@ -38,6 +39,8 @@ class FoldConstants:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
+        if not any(_may_fold(node) for node in g.nodes(model)):
+            return found.result(model, model)
         after = model.clone()
         evaluator = Evaluator(after)
         while True:
@@ -86,25 +89,42 @@ class FoldConstants:
     def _evaluate(
         self, graph: ir.Graph, shapes: Shapes, evaluator: Evaluator, found: Findings
     ) -> dict[ir.Value, np.ndarray]:
-        """Values of the outputs that can be computed now."""
+        """Values of the outputs that can be computed now; what they prove about shapes is used on the way."""
         values: dict[ir.Value, np.ndarray] = {}
+        learnt: set[ir.Value] = set()
         for node in graph:
+            if any(value in learnt for value in node.inputs):
+                learnt |= infer_outputs(node, shapes, values)
             if any(o.is_graph_output() for o in node.outputs):
                 continue
             dims = known_dimensions(node, shapes)
-            if dims is not None:
-                values[node.outputs[0]] = dims
-                continue
-            feed = _feed(node, values)
-            if feed is None or _too_large(node, shapes):
-                continue
-            try:
-                results = evaluator(node, feed)
-            except ModelRejectedError as error:
-                found.refused(g.label(node), f"{node.op_type} cannot be computed now: {error.what}")
-                continue
-            values.update(zip((o for o in node.outputs if o.name), results, strict=True))
+            results = [dims] if dims is not None else _computed(node, values, shapes, evaluator, found)
+            for output, result in zip((o for o in node.outputs if o.name), results, strict=bool(results)):
+                values[output] = result
+                shapes.lengths[output] = result.shape
+                learnt.add(output)
         return values
+
+
+def _may_fold(node: ir.Node) -> bool:
+    """Whether `node` asks for a shape or has constant inputs alone; nothing else starts a fold."""
+    if g.is_op(node, "Constant"):
+        return False
+    return g.is_op(node, "Shape", "Size") or all(v is None or g.constant(v) is not None for v in node.inputs)
+
+
+def _computed(
+    node: ir.Node, values: dict[ir.Value, np.ndarray], shapes: Shapes, evaluator: Evaluator, found: Findings
+) -> list[np.ndarray]:
+    """The named outputs of `node` where its inputs are constant; none where it must stay, or cannot be computed."""
+    feed = _feed(node, values)
+    if feed is None or _too_large(node, shapes):
+        return []
+    try:
+        return evaluator(node, feed)
+    except ModelRejectedError as error:
+        found.refused(g.label(node), f"{node.op_type} cannot be computed now: {error.what}")
+        return []
 
 
 def _feed(node: ir.Node, values: dict[ir.Value, np.ndarray]) -> list[np.ndarray | None] | None:

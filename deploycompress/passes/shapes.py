@@ -1,8 +1,9 @@
 """model -> what is certain about every value: element type and shape, inferred afresh from the graph inputs.
 
 Shapes written in the file for intermediate values are ignored: exporters leave stale ones, and ONNX Runtime only warns
-about them. Those of graph inputs are kept: the runtime refuses a feed that breaks a fixed dimension. A symbol proves
-nothing (two axes of one symbol may differ at run time), so only integers count as known.
+about them. Those of graph inputs are kept: the runtime refuses a feed that breaks a fixed dimension. A symbol of the
+file proves nothing (two axes of one symbol may differ at run time), so every free axis of every input gets a symbol of
+its own: where inference finds one of those on another axis, the two lengths are equal on every run.
 
 Source: ONNX IR specification, "Static tensor shapes"; inference by `onnx.shape_inference` with data propagation.
 """
@@ -15,8 +16,10 @@ import onnx
 import onnx_ir as ir
 
 from deploycompress.passes import graph as g
+from deploycompress.passes.weightless import weightless
 
-_LARGEST_VALUE_READ_BYTES = 1024
+Length = int | str | None
+"""Of an axis: known; equal to that of every axis with the same symbol; or unknown."""
 
 
 @dataclass(frozen=True)
@@ -24,23 +27,28 @@ class Shapes:
     """Inferred facts about the values of the model they were inferred from.
 
     Attributes:
-        dims: One int or None per axis; values of unknown rank are absent.
+        lengths: One `Length` per axis; values of unknown rank are absent.
         dtypes: Element type of dense tensors.
         opset: Version of the standard operator set.
         problem: Why inference failed (nothing but the graph inputs is known then), or "".
     """
 
-    dims: dict[ir.Value, tuple[int | None, ...]]
+    lengths: dict[ir.Value, tuple[Length, ...]]
     dtypes: dict[ir.Value, ir.DataType]
     opset: int = 0
     problem: str = ""
 
-    def of(self, value: ir.Value | None) -> tuple[int | None, ...] | None:
-        """One int or None per axis; None where the rank is unknown."""
+    def symbolic(self, value: ir.Value | None) -> tuple[Length, ...] | None:
+        """One `Length` per axis; None where the rank is unknown."""
         if value is None:
             return None
         tensor = g.constant(value)
-        return tuple(tensor.shape.numpy()) if tensor is not None else self.dims.get(value)
+        return tuple(tensor.shape.numpy()) if tensor is not None else self.lengths.get(value)
+
+    def of(self, value: ir.Value | None) -> tuple[int | None, ...] | None:
+        """One int or None per axis; None where the rank is unknown."""
+        lengths = self.symbolic(value)
+        return None if lengths is None else tuple(d if isinstance(d, int) else None for d in lengths)
 
     def static(self, value: ir.Value | None) -> tuple[int, ...] | None:
         """The shape where every axis is known."""
@@ -64,20 +72,15 @@ class Shapes:
 
     def copy(self, source: ir.Value, to: ir.Value) -> None:
         """States that `to`, a new value, has the type and shape of `source`."""
-        if source in self.dims:
-            self.dims[to] = self.dims[source]
+        if source in self.lengths:
+            self.lengths[to] = self.lengths[source]
         if source in self.dtypes:
             self.dtypes[to] = self.dtypes[source]
 
 
 def infer(model: ir.Model) -> Shapes:
-    """Runs shape inference on a copy without the weights, and returns what it proves about the values of `model`."""
-    copy = model.clone()
-    for graph in copy.graphs():
-        for value in (*(() if graph is copy.graph else graph.inputs), *(o for n in graph for o in n.outputs)):
-            value.shape = None
-    _drop_weights(copy.graph)
-    proto, problem = ir.to_proto(copy), ""
+    """Runs shape inference without the weights, and returns what it proves about the values of `model`."""
+    proto, problem = weightless(model), ""
     try:
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
@@ -87,27 +90,13 @@ def infer(model: ir.Model) -> Shapes:
     return shapes
 
 
-def _drop_weights(graph: ir.Graph) -> None:
-    """Turns large initializers into inputs of the same type: inference needs values of shapes and axes only."""
-    for value in tuple(graph.initializers.values()):
-        tensor = value.const_value
-        if tensor is not None and value.name is not None and tensor.nbytes > _LARGEST_VALUE_READ_BYTES:
-            value.shape, value.type = ir.Shape(tensor.shape.numpy()), ir.TensorType(tensor.dtype)
-            del graph.initializers[value.name]
-            if not value.is_graph_input():
-                graph.inputs.append(value)
-
-
 def _read(graph: ir.Graph, proto: onnx.GraphProto, shapes: Shapes) -> None:
     """Reads types by name, graph by graph: a body may use a name of another body."""
     types = {info.name: info.type.tensor_type for info in (*proto.value_info, *proto.input, *proto.output)}
     for value in (*graph.inputs, *(o for n in graph for o in n.outputs)):
         found = types.get(value.name or "")
-        if found is None or not found.elem_type:
-            continue
-        shapes.dtypes[value] = ir.DataType(found.elem_type)
-        if found.HasField("shape"):
-            shapes.dims[value] = tuple(d.dim_value if d.HasField("dim_value") else None for d in found.shape.dim)
+        if found is not None and found.elem_type:
+            read_type(value, found, shapes)
     for node, twin in zip(graph, proto.node, strict=True):
         for attribute in twin.attribute:
             if attribute.type == onnx.AttributeProto.GRAPH:
@@ -116,3 +105,18 @@ def _read(graph: ir.Graph, proto: onnx.GraphProto, shapes: Shapes) -> None:
                 bodies = node.attributes[attribute.name].as_graphs()
                 for body, inner in zip(bodies, attribute.graphs, strict=True):
                     _read(body, inner, shapes)
+
+
+def read_type(value: ir.Value, found: onnx.TypeProto.Tensor, shapes: Shapes) -> None:
+    """Adds the type and shape that inference found for `value`; a length already known is kept where it found none."""
+    shapes.dtypes[value] = ir.DataType(found.elem_type)
+    if not found.HasField("shape"):
+        return
+    before = shapes.lengths.get(value)
+    lengths = [d.dim_value if d.HasField("dim_value") else d.dim_param or None for d in found.shape.dim]
+    if before is not None and len(before) == len(lengths):
+        lengths = [
+            known if length is None or isinstance(known, int) else length
+            for length, known in zip(lengths, before, strict=True)
+        ]
+    shapes.lengths[value] = tuple(lengths)

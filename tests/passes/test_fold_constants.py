@@ -6,10 +6,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from deploycompress.passes import fold_constants
 from deploycompress.passes import graph as g
 from deploycompress.passes.dead_code import RemoveDeadCode
 from deploycompress.passes.fold_constants import FoldConstants
 from deploycompress.passes.lift_constants import LiftConstants
+from deploycompress.passes.shapes import infer
 from tests import zoo
 from tests.passes.running import assert_same_outputs
 
@@ -133,7 +135,27 @@ def test_operator_onnxruntime_cannot_compute_is_refused_with_its_reason() -> Non
 
 
 def test_shape_inference_that_fails_is_said() -> None:
-    model = zoo.model("g (float[4] x) => (float[4] y) { h = Relu(x) y = Neg(h) }")
+    model = zoo.model("g (float[4] x) => (int64[1] y) { h = Relu(x) n = Shape(h) y = Neg(n) }")
     next(iter(model.graph)).domain = "unknown.domain"
-    assert any("shape inference failed" in r.reason for r in FoldConstants()(model).refusals)
-    assert len(g.nodes(model)) == 2
+    result = FoldConstants()(model)
+    assert any("shape inference failed" in r.reason for r in result.refusals)
+    assert len(g.nodes(result.model)) == 3
+
+
+def test_chain_of_expands_takes_two_rounds_of_inference_whatever_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inference of the whole model proves one more Expand a round; each fold tells the nodes behind it."""
+    rounds = []
+    monkeypatch.setattr(fold_constants, "infer", lambda model: rounds.append(0) or infer(model))
+    links = 12
+    body = " ".join(
+        f"n{i} = Shape(h{i}) k{i} = ConstantOfShape<value = int64[1] {{1}}>(rank) t{i} = Mul(n{i}, k{i})"
+        f" h{i + 1} = Expand(h{i}, t{i})"
+        for i in range(links)
+    )
+    before = zoo.model(
+        f"g (float[2,3] x) => (float[?,?] y) {{ h0 = Abs(x) {body} y = Neg(h{links}) }}", rank=np.asarray([2], np.int64)
+    )
+    result = FoldConstants()(before)
+    assert ops(result.model) == ["Abs", *["Expand"] * links, "Neg"]
+    assert len(rounds) == 2
+    assert_same_outputs(before, result.model)

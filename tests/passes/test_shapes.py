@@ -35,6 +35,31 @@ def test_symbol_proves_nothing() -> None:
     assert infer(model).of(model.graph.outputs[0]) == (None, 4)
 
 
+def test_free_axes_are_followed_by_symbols_of_their_own() -> None:
+    model = zoo.model(
+        "g (float[N,N,4] x, float[N] z) => (float[?,?,?] y) { t = Transpose<perm=[1,0,2]>(x) y = Relu(t) }"
+    )
+    shapes = infer(model)
+    first, second, third = shapes.symbolic(model.graph.outputs[0])
+    assert shapes.symbolic(model.graph.inputs[0]) == (second, first, third)
+    assert len({first, second, *shapes.symbolic(model.graph.inputs[1])}) == 3  # one symbol of the file, three lengths
+    assert third == 4
+
+
+def test_default_that_the_caller_may_override_proves_no_shape() -> None:
+    model = zoo.model("g (float[6] x) => (float[?,?] y) { y = Reshape(x, s) }", s=np.asarray([2, 3], np.int64))
+    assert infer(model).of(model.graph.outputs[0]) == (2, 3)
+    model.graph.inputs.append(model.graph.initializers["s"])
+    assert infer(model).of(model.graph.outputs[0]) == (None, None)
+
+
+def test_large_weights_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = zoo.model("g (float[N,64] x) => (float[?,?] y) { y = MatMul(x, w) }", w=np.ones((64, 32), np.float32))
+    weight = model.graph.initializers["w"].const_value
+    monkeypatch.setattr(type(weight), "numpy", lambda self: pytest.fail(f"{self.name} was read"))
+    assert infer(model).of(model.graph.outputs[0]) == (None, 32)
+
+
 def test_shape_claimed_in_the_file_is_ignored_and_the_input_model_keeps_it() -> None:
     model = zoo.model("g (float[N,4] x) => (float[9,9] y) <float[8,8] h> { h = Abs(x) y = Neg(h) }")
     value = next(iter(model.graph)).outputs[0]
