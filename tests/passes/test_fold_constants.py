@@ -148,12 +148,12 @@ def test_chain_of_expands_takes_two_rounds_of_inference_whatever_its_length(monk
     monkeypatch.setattr(fold_constants, "infer", lambda model: rounds.append(0) or infer(model))
     links = 12
     body = " ".join(
-        f"n{i} = Shape(h{i}) k{i} = ConstantOfShape<value = int64[1] {{1}}>(rank) t{i} = Mul(n{i}, k{i})"
-        f" h{i + 1} = Expand(h{i}, t{i})"
+        f"n{i} = Shape(h{i}) e{i} = Equal(n{i}, minus) t{i} = Where(e{i}, minus, n{i}) h{i + 1} = Expand(h{i}, t{i})"
         for i in range(links)
     )
     before = zoo.model(
-        f"g (float[2,3] x) => (float[?,?] y) {{ h0 = Abs(x) {body} y = Neg(h{links}) }}", rank=np.asarray([2], np.int64)
+        f"g (float[2,3] x) => (float[?,?] y) {{ h0 = Abs(x) {body} y = Neg(h{links}) }}",
+        minus=np.asarray([-1], np.int64),
     )
     result = FoldConstants()(before)
     assert ops(result.model) == ["Abs", *["Expand"] * links, "Neg"]
