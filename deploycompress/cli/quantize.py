@@ -15,7 +15,7 @@ from deploycompress.errors import GateError, UsageError
 if TYPE_CHECKING:
     from deploycompress.flow.quantize import QuantizeResult
 
-_METHODS = ("minmax", "percentile", "mse")
+_METHODS = ("minmax", "percentile", "mse", "entropy")
 
 
 def quantize(
@@ -34,7 +34,9 @@ def quantize(
     preprocess: Annotated[str | None, typer.Option(help="How images become inputs: a preset or a file.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
-    ranges: Annotated[str, typer.Option(help="How activation ranges are chosen: minmax, percentile or mse.")] = "mse",
+    ranges: Annotated[
+        str, typer.Option(help="How activation ranges are chosen: minmax, percentile, mse or entropy.")
+    ] = "mse",
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave nodes float: glob on node or tensor names (several times).")
     ] = None,

@@ -6,8 +6,8 @@ does not depend on how many there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deploycompress.data.batching import runs, stacked
@@ -86,6 +86,12 @@ class Samples:
             return
         for rows in runs(self._rows(), self._per_feed, keep_rest=False):
             yield Sample(stacked([row.feed for row in rows]), None, f"{rows[0].name} .. {rows[-1].name}")
+
+    def picked(self, positions: Iterable[int]) -> Samples:
+        """The feeds at these positions (0 .. len - 1) alone, in the order of the source; the fingerprint stays."""
+        size = self._per_feed
+        good = tuple(self._good[size * p + row] for p in sorted(set(positions)) for row in range(size))
+        return replace(self, examples=len(good), _good=good)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yields feeds of up to `size` consecutive samples of equal shapes, stacked on axis 0.
