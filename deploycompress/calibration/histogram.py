@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 2048
+_HALF = BINS // 2
+_BLOCK = 1 << 18  # elements binned at a time: temporary memory stays small, and in the cache
 _SMALLEST_EXPONENT = -60  # values below 2**-60 share the middle bins: no 8-bit grid tells them from zero
 _LARGEST_EXPONENT = 128  # float32 ends just below 2**128
 
@@ -35,16 +37,22 @@ class Histogram:
     @classmethod
     def of(cls, values: NDArray[np.floating]) -> Histogram:
         """Histogram of finite values of any shape, in the smallest range that holds them."""
+        bound = float(max(values.max(), -values.min())) if values.size else 0.0
+        return EMPTY.including(values, bound)
+
+    def including(self, values: NDArray[np.floating], bound: float) -> Histogram:
+        """These counts and those of `values`.
+
+        Args:
+            values: Finite, of any shape.
+            bound: Their largest magnitude; the range grows to hold it.
+        """
+        wide = self.widened(max(self.exponent, exponent_of(bound)))
+        counts = wide.counts.copy() if wide is self else wide.counts
         flat = np.ravel(values)
-        if flat.size == 0:
-            return cls(_SMALLEST_EXPONENT, np.zeros(BINS, np.int64))
-        exponent = exponent_of(float(max(flat.max(), -flat.min())))
-        # A product with a power of two is exact, and the offset is added after rounding down, as an integer: a bin
-        # edge is never crossed, however close a value lies to it.
-        position = np.floor(flat.astype(np.float64) * (BINS / 2 / 2.0**exponent))
-        index = position.astype(np.int64) + BINS // 2
-        np.clip(index, 0, BINS - 1, out=index)
-        return cls(exponent, np.bincount(index, minlength=BINS).astype(np.int64))
+        for start in range(0, flat.size, _BLOCK):
+            counts += np.bincount(_bins(flat[start : start + _BLOCK], wide.exponent), minlength=BINS)
+        return Histogram(wide.exponent, counts)
 
     @property
     def bound(self) -> float:
@@ -59,6 +67,8 @@ class Histogram:
 
     def widened(self, exponent: int) -> Histogram:
         """The same counts over the range `2**exponent`, at least the present one."""
+        if exponent == self.exponent:
+            return self
         counts = self.counts
         for _ in range(min(exponent - self.exponent, BINS.bit_length())):
             merged = counts.reshape(-1, 2).sum(axis=1)
@@ -72,8 +82,25 @@ class Histogram:
         return Histogram(exponent, self.widened(exponent).counts + other.widened(exponent).counts)
 
 
+def _bins(values: NDArray[np.floating], exponent: int) -> NDArray[np.integer]:
+    """Bin of each value below `2**exponent`.
+
+    A product with a power of two is exact, and the offset is added after rounding down: a bin edge is never crossed,
+    however close a value lies to it. In float32 only the product can fail, by underflow, where the factor is below 1.
+    """
+    factor = 2.0 ** (_HALF.bit_length() - 1 - exponent)
+    exact = values.dtype == np.float32 and factor >= 1.0
+    position = np.multiply(values, np.float32(factor) if exact else factor, dtype=None if exact else np.float64)
+    np.floor(position, out=position)
+    position += _HALF
+    return position.astype(np.int32)
+
+
 def exponent_of(bound: float) -> int:
     """Smallest e with `bound < 2**e`, so that the largest value falls into a bin and not on the open upper edge."""
     if bound <= 0.0:
         return _SMALLEST_EXPONENT
     return min(max(math.frexp(bound)[1], _SMALLEST_EXPONENT), _LARGEST_EXPONENT)
+
+
+EMPTY = Histogram(_SMALLEST_EXPONENT, np.zeros(BINS, np.int64))

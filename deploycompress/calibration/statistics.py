@@ -1,18 +1,19 @@
-"""activations of one tensor over all samples -> count, extremes, histogram, channel means; `merge` is associative.
+"""activations of one tensor over all samples -> count, extremes, histogram, channel sums and magnitudes.
 
-`merge(collect(A), collect(B)) == collect(A + B)` for any split of the data, so the work can be shared out. (Channel
-sums are float64: their last bits depend on the order of the additions.)
+`merge` is associative and `merge(collect(A), collect(B)) == collect(A + B)` for any split of the data, so the work can
+be shared out. (Sums are float64: their last bits depend on the order of the additions.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deploycompress.calibration.histogram import Histogram
+from deploycompress.calibration.gram import Gram, LayerInput
+from deploycompress.calibration.histogram import EMPTY, Histogram
 from deploycompress.errors import DataRejectedError
 
 
@@ -26,30 +27,44 @@ class TensorStatistics:
         high: Largest finite element (-inf where none was seen).
         nonfinite: Number of NaN and infinite elements, left out of everything else.
         histogram: Counts of the finite elements.
-        channel_sums: Sum of the elements of each channel, float64 [channels]; None where it was not asked for, or the
-            number of channels changed from sample to sample.
+        channel_sums: Sum of the elements of each channel, float64 [channels]; None where it was not asked for, the
+            number of channels changed from sample to sample, or an element was not finite.
+        channel_absmax: Largest magnitude in each channel, float64 [channels]; None where the sums are.
     """
 
-    count: int
-    low: float
-    high: float
-    nonfinite: int
-    histogram: Histogram
+    count: int = 0
+    low: float = float("inf")
+    high: float = float("-inf")
+    nonfinite: int = 0
+    histogram: Histogram = EMPTY
     channel_sums: NDArray[np.float64] | None = None
+    channel_absmax: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, values: NDArray[np.floating], *, channel_axis: int | None = None) -> TensorStatistics:
-        """Statistics of one array, with the sums along `channel_axis` where one is given."""
-        finite = values if np.isfinite(values).all() else values[np.isfinite(values)]
-        histogram = Histogram.of(finite)
-        if finite.size == 0:
-            return cls(0, float("inf"), float("-inf"), int(values.size), histogram)
-        sums = None
-        if channel_axis is not None and -values.ndim <= channel_axis < values.ndim and finite.size == values.size:
-            rows = np.moveaxis(values, channel_axis, -1).reshape(-1, values.shape[channel_axis])
-            sums = rows.sum(axis=0, dtype=np.float64)
-        nonfinite = int(values.size - finite.size)
-        return cls(int(finite.size), float(finite.min()), float(finite.max()), nonfinite, histogram, sums)
+        """Statistics of one array, with those along `channel_axis` where one is given."""
+        return cls().including(values, channel_axis=channel_axis)
+
+    def including(self, values: NDArray[np.floating], *, channel_axis: int | None = None) -> TensorStatistics:
+        """Statistics of what was seen so far and of `values`."""
+        if values.size == 0:
+            return self
+        with np.errstate(invalid="ignore"):  # NaN among the values is counted, not warned about
+            low, high = float(values.min()), float(values.max())
+        finite, nonfinite = values, 0
+        if not np.isfinite(low) or not np.isfinite(high):
+            finite = values[np.isfinite(values)]
+            nonfinite = int(values.size - finite.size)
+            low, high = (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
+        sums, absmax = (None, None) if nonfinite or channel_axis is None else _channels(values, channel_axis)
+        return TensorStatistics(
+            self.count + int(finite.size),
+            min(self.low, low),
+            max(self.high, high),
+            self.nonfinite + nonfinite,
+            self.histogram.including(finite, max(high, -low)) if finite.size else self.histogram,
+            *self._joined(sums, absmax),
+        )
 
     @property
     def channel_means(self) -> NDArray[np.float64] | None:
@@ -58,14 +73,28 @@ class TensorStatistics:
 
     def merge(self, other: TensorStatistics) -> TensorStatistics:
         """Statistics of both sets of elements."""
+        if not other.count and not other.nonfinite:
+            return self
         return TensorStatistics(
             self.count + other.count,
             min(self.low, other.low),
             max(self.high, other.high),
             self.nonfinite + other.nonfinite,
             self.histogram.merge(other.histogram),
-            _added(self.channel_sums, other.channel_sums),
+            *self._joined(other.channel_sums, other.channel_absmax),
         )
+
+    def _joined(
+        self, sums: NDArray[np.float64] | None, absmax: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+        """Channel sums and magnitudes with those of a part that is not empty."""
+        if not self.count and not self.nonfinite:
+            return sums, absmax
+        if sums is None or absmax is None or self.channel_sums is None or self.channel_absmax is None:
+            return None, None
+        if sums.shape != self.channel_sums.shape:
+            return None, None
+        return self.channel_sums + sums, np.maximum(self.channel_absmax, absmax)
 
 
 @dataclass(frozen=True)
@@ -75,10 +104,14 @@ class Statistics(Mapping[str, TensorStatistics]):
     Attributes:
         tensors: One entry per tensor.
         samples: Number of samples seen.
+        grams: `X^T X` of the inputs of layers, where they were asked for.
+        left: Tensors that could not be observed, with the reason.
     """
 
     tensors: Mapping[str, TensorStatistics]
     samples: int
+    grams: Mapping[LayerInput, Gram] = field(default_factory=dict)
+    left: Mapping[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> TensorStatistics:
         return self.tensors[name]
@@ -94,7 +127,10 @@ class Statistics(Mapping[str, TensorStatistics]):
         tensors = dict(self.tensors)
         for name, statistics in other.tensors.items():
             tensors[name] = tensors[name].merge(statistics) if name in tensors else statistics
-        return Statistics(tensors, self.samples + other.samples)
+        grams = dict(self.grams)
+        for layer, gram in other.grams.items():
+            grams[layer] = grams[layer].merge(gram) if layer in grams else gram
+        return Statistics(tensors, self.samples + other.samples, grams, {**self.left, **other.left})
 
     def require_finite(self) -> None:
         """Refuses statistics in which a tensor held NaN or infinity.
@@ -110,7 +146,11 @@ class Statistics(Mapping[str, TensorStatistics]):
                 )
 
 
-def _added(first: NDArray[np.float64] | None, second: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-    if first is None or second is None or first.shape != second.shape:
-        return None
-    return first + second
+def _channels(
+    values: NDArray[np.floating], axis: int
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Sums and largest magnitudes along every axis but `axis`."""
+    if not -values.ndim <= axis < values.ndim:
+        return None, None
+    others = tuple(other for other in range(values.ndim) if other != axis % values.ndim)
+    return values.sum(axis=others, dtype=np.float64), np.abs(values).max(axis=others).astype(np.float64)
