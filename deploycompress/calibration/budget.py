@@ -40,8 +40,8 @@ def spilled(gram: Gram) -> Gram:
     """The same moments with the products mapped from a temporary file, which vanishes with them."""
     if isinstance(gram.products, np.memmap):
         return gram
-    file = tempfile.TemporaryFile(prefix="deploycompress-")  # noqa: SIM115 - the mapping keeps it open
-    file.write(memoryview(gram.products).cast("B"))
-    file.flush()
-    products = np.memmap(file, np.float64, "r", shape=gram.products.shape)
+    with tempfile.TemporaryFile(prefix="deploycompress-") as file:  # the mapping keeps what it needs
+        file.write(np.ascontiguousarray(gram.products).data)
+        file.flush()
+        products = np.memmap(file, np.float64, "r", shape=gram.products.shape)
     return Gram(gram.count, gram.sums, products)

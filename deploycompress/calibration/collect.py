@@ -23,7 +23,7 @@ from deploycompress.calibration import padding
 from deploycompress.calibration.budget import gram_passes, spilled
 from deploycompress.calibration.gram import Gram, LayerInput, RunningGram
 from deploycompress.calibration.statistics import Statistics, TensorStatistics
-from deploycompress.calibration.taps import Tap, tap
+from deploycompress.calibration.taps import tap
 from deploycompress.errors import DataRejectedError, ModelRejectedError
 from deploycompress.records.progress import Track, silent
 from deploycompress.runtime.session import Feed, Session, SessionConfig
@@ -164,9 +164,7 @@ class _Collector:
         self._running = {layer: running for layer, running in self._running.items() if layer.tensor not in looped}
         self._open()
 
-    def _find_tokens(
-        self, feed: Feed, mask: NDArray[np.bool_], outputs: dict[str, Any]
-    ) -> dict[str, tuple[int, ...]]:
+    def _find_tokens(self, feed: Feed, mask: NDArray[np.bool_], outputs: dict[str, Any]) -> dict[str, tuple[int, ...]]:
         """Token axes of everything wanted: a graph input counts them as the mask does."""
         shapes = {name: np.shape(outputs[name]) for name in self._outputs or ()}
         by_output = padding.token_axes(self._session, feed, mask, shapes)

@@ -69,7 +69,7 @@ class LayerInput:
         weight = node.inputs[1]
         if weight is None or weight.shape is None or not weight.shape.is_static() or len(weight.shape) < 2:
             return None
-        name, dims = str(node.inputs[0].name), tuple(int(dim) for dim in weight.shape)
+        name, dims = str(node.inputs[0].name), weight.shape.numpy()
         if node.op_type == "MatMul":
             return cls(name, dims[-2])
         if node.op_type == "Gemm":
@@ -173,8 +173,10 @@ def _unrolled(image: NDArray[np.floating], patches: Patches) -> Iterator[NDArray
     if any(length < needed for length, needed in zip(padded.shape[1:], span, strict=True)):
         return
     windows = sliding_window_view(padded, span, axis=tuple(range(1, rank + 1)))
-    windows = windows[(slice(None), *(slice(None, None, step) for step in patches.strides))]
-    windows = windows[(..., *(slice(None, None, step) for step in patches.dilations))]
+    every = slice(None)
+    places_kept = (slice(None, None, step) for step in patches.strides)
+    kernel_kept = (slice(None, None, step) for step in patches.dilations)
+    windows = windows[(every, *places_kept, *kernel_kept)]
     channels, places = windows.shape[0], windows.shape[1 : rank + 1]
     # [channels, *places, *kernel] -> [first place, the other places, groups, channels per group, *kernel]
     ordered = np.moveaxis(windows, 0, rank).reshape(

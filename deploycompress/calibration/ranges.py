@@ -38,9 +38,10 @@ def percentile(statistics: TensorStatistics, share: float = PERCENTILE) -> Range
     counts, centers = statistics.histogram.counts, statistics.histogram.centers
     width = 2 * statistics.histogram.bound / len(counts)
     below = np.cumsum(counts)
-    tail = (1.0 - share) / 2 * statistics.count
+    total = int(below[-1])
+    tail = (1.0 - share) / 2 * total
     first = int(np.searchsorted(below, tail, side="right"))
-    last = int(np.searchsorted(below, statistics.count - tail, side="left"))
+    last = int(np.searchsorted(below, total - tail, side="left"))
     first, last = min(first, len(counts) - 1), min(last, len(counts) - 1)
     return min(max(low, float(centers[first]) - width / 2), 0.0), max(min(high, float(centers[last]) + width / 2), 0.0)
 

@@ -6,6 +6,7 @@ be shared out. (Sums are float64: their last bits depend on the order of the add
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from deploycompress.calibration.gram import Gram, LayerInput
 from deploycompress.calibration.histogram import EMPTY, Histogram
 from deploycompress.errors import DataRejectedError
+
+_POSITIONS = 512  # of a channel of a feature map; a few dozen samples of a few channels fill 2,048 bins many times over
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class TensorStatistics:
         low: Smallest finite element (+inf where none was seen).
         high: Largest finite element (-inf where none was seen).
         nonfinite: Number of NaN and infinite elements, left out of everything else.
-        histogram: Counts of the finite elements.
+        histogram: Counts of the finite elements; of large feature maps, of evenly spread positions (see `spread`).
         channel_sums: Sum of the elements of each channel, float64 [channels]; None where it was not asked for, the
             number of channels changed from sample to sample, or an element was not finite.
         channel_absmax: Largest magnitude in each channel, float64 [channels]; None where the sums are.
@@ -51,18 +54,19 @@ class TensorStatistics:
             return self
         with np.errstate(invalid="ignore"):  # NaN among the values is counted, not warned about
             low, high = float(values.min()), float(values.max())
-        finite, nonfinite = values, 0
+        binned, nonfinite = spread(values), 0
         if not np.isfinite(low) or not np.isfinite(high):
             finite = values[np.isfinite(values)]
             nonfinite = int(values.size - finite.size)
             low, high = (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
+            binned = binned[np.isfinite(binned)]
         sums, absmax = (None, None) if nonfinite or channel_axis is None else _channels(values, channel_axis)
         return TensorStatistics(
-            self.count + int(finite.size),
+            self.count + int(values.size) - nonfinite,
             min(self.low, low),
             max(self.high, high),
             self.nonfinite + nonfinite,
-            self.histogram.including(finite, max(high, -low)) if finite.size else self.histogram,
+            self.histogram.including(binned, max(high, -low)),
             *self._joined(sums, absmax),
         )
 
@@ -146,9 +150,21 @@ class Statistics(Mapping[str, TensorStatistics]):
                 )
 
 
-def _channels(
-    values: NDArray[np.floating], axis: int
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+def spread(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """`values`, or of a feature map [batch, channels, height, width, ...] at most about 512 positions of a channel.
+
+    They are every n-th position, the same in each sample and channel, however the samples are batched. n has no common
+    factor with the last axis, so that every column takes part.
+    """
+    if values.ndim < 4 or values[0, 0].size <= _POSITIONS:
+        return values
+    step = values[0, 0].size // _POSITIONS + 1
+    while math.gcd(step, values.shape[-1]) > 1:
+        step += 1
+    return values.reshape(*values.shape[:2], -1)[:, :, ::step]
+
+
+def _channels(values: NDArray[np.floating], axis: int) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
     """Sums and largest magnitudes along every axis but `axis`."""
     if not -values.ndim <= axis < values.ndim:
         return None, None

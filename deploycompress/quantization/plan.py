@@ -30,10 +30,11 @@ def require_int8(target: Target) -> None:
 def required_tensors(model: ir.Model, target: Target, exclude: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Names of the tensors a static plan needs statistics of; nothing else is worth tapping."""
     found = find(model, target, exclude)
-    both_sides_of_clamps = [name for node, clamp in found.absorbed.items() for name in (node, clamp)]
-    return tuple(
-        dict.fromkeys([*found.inputs, *(n for n in found.outputs if n not in found.shared), *both_sides_of_clamps])
-    )
+    clamps = {key(node): node for node in model.graph}
+    # A range seen behind a clamp lies within its bounds, so only the grid built on it can overshoot them.
+    in_doubt = [name for name, clamp in found.absorbed.items() if _may_overshoot(clamps[clamp], target)]
+    outputs = [name for name in found.outputs if name not in found.shared]
+    return tuple(dict.fromkeys([*found.inputs, *outputs, *in_doubt]))
 
 
 def channel_axes(model: ir.Model) -> dict[str, int]:
@@ -161,6 +162,8 @@ def _release_clamps(
     clamps = {key(node): node for node in model.graph}
     for name, clamp in list(found.absorbed.items()):
         low, high = clamp_bounds(clamps[clamp])
+        if not _may_overshoot(clamps[clamp], target):
+            continue
         span = grids[clamp]
         # An overshoot below half a step is smaller than the rounding error of the grid itself.
         if span.low >= low - span.scale / 2 and span.high <= high + span.scale / 2:
@@ -170,6 +173,12 @@ def _release_clamps(
         grids[name] = grid(raw_low, raw_high, target.quant.activation, symmetric=target.quant.activation_symmetric)
         found.outputs[found.outputs.index(clamp)] = name
         found.inputs.append(clamp)
+
+
+def _may_overshoot(clamp: ir.Node, target: Target) -> bool:
+    """Whether a grid that holds every value behind `clamp` may reach beyond its bounds: by symmetry, or to reach 0."""
+    low, high = clamp_bounds(clamp)
+    return target.quant.activation_symmetric or low > 0.0 or high < 0.0
 
 
 def clamp_bounds(node: ir.Node) -> tuple[float, float]:

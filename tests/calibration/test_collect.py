@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deploycompress import model as models
-from deploycompress.calibration import collect
-from deploycompress.errors import DataRejectedError, UnknownNameError
+from deploycompress.calibration import LayerInput, Statistics, collect
+from deploycompress.errors import DataRejectedError, ModelRejectedError, UnknownNameError
 from deploycompress.runtime.session import Session, SessionConfig
 from tests.zoo import model, normal
 
@@ -85,3 +88,47 @@ def test_peak_memory_does_not_grow_with_the_number_of_samples() -> None:
     done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
     # Keeping the activations of the 248 further samples would take 281 MB; allocator noise is a few MB.
     assert int(done.stdout) < 40_000
+
+
+def test_collection_ends_when_the_ranges_are_said_to_have_settled() -> None:
+    seen = []
+
+    def settled(before: Statistics, after: Statistics) -> bool:
+        seen.append((before.samples, after.samples, before["r"].count, after["r"].count))
+        return after.samples >= 32
+
+    feeds = [{"x": normal(1, 8, seed=seed)} for seed in range(70)]
+    found = collect(net(), ("r",), feeds, config=CONFIG, settled=settled)
+    assert seen == [(8, 16, 8 * 16, 16 * 16), (16, 32, 16 * 16, 32 * 16)]
+    assert found.samples == 32
+    assert found["r"].count == 32 * 16
+
+
+def test_collection_goes_through_all_samples_when_they_never_settle() -> None:
+    feeds = [{"x": normal(1, 8, seed=seed)} for seed in range(70)]
+    found = collect(net(), ("r",), feeds, config=CONFIG, settled=lambda before, after: False)
+    assert found.samples == 70
+    assert found["r"].count == 70 * 16
+
+
+def test_a_kernel_that_fails_on_a_later_sample_is_reported() -> None:
+    feeds = [{"x": normal(1, 8)}, {"x": normal(1, 9)}]
+    with pytest.raises(ModelRejectedError, match="ONNX Runtime cannot run it"):
+        collect(net(), ("r",), feeds, config=CONFIG)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6))
+def test_any_batching_of_the_samples_gives_the_same_statistics(sizes: list[int]) -> None:
+    x = normal(sum(sizes), 8, seed=5)
+    layer = LayerInput("r", 16)
+    cuts = np.cumsum([0, *sizes])
+    batches = [{"x": x[start:stop]} for start, stop in itertools.pairwise(cuts)]
+    found = collect(net(), ("x", "r"), batches, channel_axes={"r": -1}, grams=[layer], config=CONFIG)
+    rows = [{"x": row[None]} for row in x]
+    single = collect(net(), ("x", "r"), rows, channel_axes={"r": -1}, grams=[layer], config=CONFIG)
+    np.testing.assert_array_equal(found["x"].histogram.counts, single["x"].histogram.counts)
+    assert (found["x"].low, found["x"].high) == (single["x"].low, single["x"].high)
+    # The product that makes r rounds differently for one row and for several.
+    np.testing.assert_allclose(found["r"].high, single["r"].high, rtol=1e-6)
+    np.testing.assert_allclose(found.grams[layer].products, single.grams[layer].products, rtol=1e-5)
