@@ -90,7 +90,7 @@ def _bins(values: NDArray[np.floating], exponent: int) -> NDArray[np.integer]:
     """
     factor = 2.0 ** (_HALF.bit_length() - 1 - exponent)
     exact = values.dtype == np.float32 and factor >= 1.0
-    position = np.multiply(values, np.float32(factor) if exact else factor, dtype=None if exact else np.float64)
+    position = values * np.float32(factor) if exact else values.astype(np.float64) * factor
     np.floor(position, out=position)
     position += _HALF
     return position.astype(np.int32)
