@@ -254,6 +254,56 @@ def mean_pool() -> ir.Model:
     )
 
 
+def gelu(order: str, opset: int = 17) -> ir.Model:
+    """GELU by erf and by tanh, the last factors in the order of an exporter: "x * (gate / 2)" or "(x * gate) / 2"."""
+    last = {
+        "x * (gate / 2)": "{n}h = Mul({n}g, half) {n} = Mul(x, {n}h)",
+        "(x * gate) / 2": "{n}h = Mul(x, {n}g) {n} = Mul({n}h, half)",
+    }
+    return model(
+        "g (float[N,3,4] x) => (float[N,3,4] y) { d = Div(x, root) r = Erf(d) ag = Add(r, one) "
+        + last[order].format(n="a")
+        + " s = Mul(x, x) c = Mul(s, x) t = Mul(cubic, c) u = Add(x, t) v = Mul(slope, u) w = Tanh(v) bg = Add(one, w) "
+        + last[order].format(n="b")
+        + " y = Add(a, b) }",
+        opset=opset,
+        root=np.float32(2**0.5),
+        one=np.float32(1),
+        half=np.float32(0.5),
+        cubic=np.float32(0.044715),
+        slope=np.float32((2 / np.pi) ** 0.5),
+    )
+
+
+def written_activations() -> ir.Model:
+    """HardSwish after a Conv, divided last and divided first, and a HardSigmoid gate, all spelt out."""
+    return model(
+        "g (float[1,3,6,6] x) => (float[1,3,6,6] y) { h = Conv<pads=[1,1,1,1]>(x, w) a = Add(h, three)"
+        " b = Clip(a, zero, six) c = Mul(h, b) d = Div(c, six) e = Add(three, d) f = Clip(e, zero, six)"
+        " i = Mul(f, sixth) j = Mul(i, d) k = Conv<pads=[1,1,1,1]>(x, u) l = Add(k, three) m = Clip(l, zero, six)"
+        " n = Div(m, six) y = Mul(j, n) }",
+        w=normal(3, 3, 3, 3),
+        u=normal(3, 3, 3, 3, seed=1),
+        zero=np.float32(0),
+        three=np.float32(3),
+        six=np.float32(6),
+        sixth=np.float32(1 / 6),
+    )
+
+
+def clamps() -> ir.Model:
+    """Relu6 in four ways, a Relu in three, and two bounds that exclude each other."""
+    return model(
+        "g (float[2,5] x) => (float[2,5] y, float[2,5] z) { a = Relu(x) b = Clip(a, , six) c = Max(b, zero)"
+        " d = Neg(c) e = Min(two, d) f = Max(low, e) i = Relu(f) j = Abs(x) k = Clip(j, zero) y = Sub(i, k)"
+        " l = Clip(x, two, six) m = Clip(l, low, zero) z = Relu(m) }",
+        zero=np.float32(0),
+        two=np.float32(2),
+        six=np.float32(6),
+        low=np.float32(-3),
+    )
+
+
 def optional_inputs() -> ir.Model:
     """An omitted input in the middle (Resize without roi), an omitted output (Y of an LSTM)."""
     return model(
@@ -292,4 +342,9 @@ MODELS: dict[str, Callable[[], ir.Model]] = {
     "quantized": quantized,
     "mean_pool": mean_pool,
     "optional_inputs": optional_inputs,
+    "gelu_half_inside": lambda: gelu("x * (gate / 2)"),
+    "gelu_half_last": lambda: gelu("(x * gate) / 2"),
+    "gelu_opset_20": lambda: gelu("x * (gate / 2)", opset=20),
+    "written_activations": written_activations,
+    "clamps": clamps,
 }

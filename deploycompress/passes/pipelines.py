@@ -9,10 +9,13 @@ from deploycompress.passes.eliminate_noops import EliminateNoOps
 from deploycompress.passes.fold_affine import FoldAffine
 from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
 from deploycompress.passes.fold_constants import FoldConstants
+from deploycompress.passes.gelu_form import RewriteGelu
 from deploycompress.passes.global_average_pool import ReduceMeanToGlobalAveragePool
+from deploycompress.passes.hard_activations import RecogniseHardActivations
 from deploycompress.passes.inline_functions import InlineFunctions
 from deploycompress.passes.lift_constants import LiftConstants
 from deploycompress.passes.matmul_to_gemm import MatMulToGemm
+from deploycompress.passes.merge_clamps import MergeClamps
 from deploycompress.passes.share_initializers import ShareInitializers
 from deploycompress.passes.strip_unused import StripUnused
 from deploycompress.passes.unique_names import UniqueNames
@@ -27,8 +30,14 @@ PREPARE: tuple[Pass, ...] = (InlineFunctions(), LiftConstants())
 # The same operations on the same numbers, fewer of them: outputs stay equal bit for bit.
 SIMPLIFY: tuple[Pass, ...] = (FoldConstants(), EliminateNoOps())
 # Arithmetic moved into weights: outputs stay equal up to rounding.
-GENERAL: tuple[Pass, ...] = (MatMulToGemm(),)
-CONVOLUTIONAL: tuple[Pass, ...] = (FoldBatchNormalization(), FoldAffine())
+GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu())
+# Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.
+CONVOLUTIONAL: tuple[Pass, ...] = (
+    MergeClamps(),
+    RecogniseHardActivations(),
+    FoldBatchNormalization(),
+    FoldAffine(),
+)
 # Last: sharing a weight keeps the folding passes away from it.
 TIDY: tuple[Pass, ...] = (ShareInitializers(), ShareSubexpressions(), RemoveDeadCode(), StripUnused())
 # Worth nothing to a float model; an int8 chain needs it. Run by `quantize`, not by `optimize`.

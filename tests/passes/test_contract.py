@@ -16,10 +16,13 @@ from deploycompress.passes.fix_dimensions import FixDimensions
 from deploycompress.passes.fold_affine import FoldAffine
 from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
 from deploycompress.passes.fold_constants import FoldConstants
+from deploycompress.passes.gelu_form import RewriteGelu
 from deploycompress.passes.global_average_pool import ReduceMeanToGlobalAveragePool
+from deploycompress.passes.hard_activations import RecogniseHardActivations
 from deploycompress.passes.inline_functions import InlineFunctions
 from deploycompress.passes.lift_constants import LiftConstants
 from deploycompress.passes.matmul_to_gemm import MatMulToGemm
+from deploycompress.passes.merge_clamps import MergeClamps
 from deploycompress.passes.share_initializers import ShareInitializers
 from deploycompress.passes.strip_unused import StripUnused
 from deploycompress.passes.unique_names import UniqueNames
@@ -41,6 +44,9 @@ _NAMES = {
         InlineFunctions,
         LiftConstants,
         MatMulToGemm,
+        MergeClamps,
+        RecogniseHardActivations,
+        RewriteGelu,
         ShareInitializers,
         StripUnused,
         UniqueNames,

@@ -1,0 +1,80 @@
+"""new nodes before an old one, then the old one and all that it alone needed are gone.
+
+The last new value takes the name of the value it replaces, so that names a user may give (to exclude a layer, to read a
+report) stay true.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from deploycompress.passes import graph as g
+
+
+def insert(
+    before: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], name: str, **attributes: float | str | list[int]
+) -> ir.Value:
+    """The output, called `name`, of a new standard node right before another; of no stated type or shape."""
+    graph = before.graph
+    if not isinstance(graph, ir.Graph):
+        raise TypeError(f"node {g.label(before)} is not in a graph")
+    made = [_attribute(key, value) for key, value in attributes.items()]
+    node = ir.Node("", op_type, inputs, made, num_outputs=1, name=name)
+    node.outputs[0].name = name
+    graph.insert_before(before, node)
+    return node.outputs[0]
+
+
+def scalar(model: ir.Model, before: ir.Node, name: str, number: float) -> ir.Value:
+    """A float32 constant of rank 0 in the graph of a node."""
+    graph = before.graph
+    if not isinstance(graph, ir.Graph):
+        raise TypeError(f"node {g.label(before)} is not in a graph")
+    return g.add_initializer(model, graph, name, np.asarray(number, np.float32))
+
+
+def replace(node: ir.Node, new: ir.Value) -> str | None:
+    """Makes every user of the first output of `node` read `new`, a value of the same type and shape.
+
+    Removes `node` and what only it needed; or says why it cannot, and removes `new` and what only that needed.
+    """
+    output = node.outputs[0]
+    name, sources = output.name, list(node.inputs)
+    new.type, new.shape = output.type, output.shape
+    reason = g.bypass(node, new)
+    if reason is not None:
+        remove_unread([new])
+        return reason
+    output.name = None
+    new.name = name
+    remove_unread(sources)
+    return None
+
+
+def remove_unread(values: Sequence[ir.Value | None]) -> None:
+    """Removes the makers of `values` that nothing reads, then what only those needed, weights included."""
+    todo = [value for value in values if value is not None]
+    while todo:
+        value = todo.pop()
+        if value.uses() or value.is_graph_output() or value.is_graph_input():
+            continue
+        producer = value.producer()
+        owner = value.graph
+        if producer is None:
+            if value.is_initializer() and isinstance(owner, ir.Graph) and value.name in owner.initializers:
+                del owner.initializers[value.name or ""]
+        elif producer.graph is not None and not any(o.uses() or o.is_graph_output() for o in producer.outputs):
+            inputs = [source for source in producer.inputs if source is not None]
+            producer.graph.remove(producer, safe=True)
+            todo += inputs
+
+
+def _attribute(name: str, value: float | str | list[int]) -> ir.Attr:
+    if isinstance(value, str):
+        return ir.AttrString(name, value)
+    if isinstance(value, list):
+        return ir.AttrInt64s(name, value)
+    return ir.AttrFloat32(name, value) if isinstance(value, float) else ir.AttrInt64(name, value)
