@@ -142,13 +142,13 @@ def test_shape_inference_that_fails_is_said() -> None:
     assert len(g.nodes(result.model)) == 3
 
 
-def test_chain_of_expands_takes_two_rounds_of_inference_whatever_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Inference of the whole model proves one more Expand a round; each fold tells the nodes behind it."""
+def test_chain_of_reshapes_takes_two_rounds_of_inference_whatever_its_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inference of the whole model proves one more Reshape a round; each fold tells the nodes behind it."""
     rounds = []
     monkeypatch.setattr(fold_constants, "infer", lambda model: rounds.append(0) or infer(model))
     links = 12
     body = " ".join(
-        f"n{i} = Shape(h{i}) e{i} = Equal(n{i}, minus) t{i} = Where(e{i}, minus, n{i}) h{i + 1} = Expand(h{i}, t{i})"
+        f"n{i} = Shape(h{i}) e{i} = Equal(n{i}, minus) t{i} = Where(e{i}, minus, n{i}) h{i + 1} = Reshape(h{i}, t{i})"
         for i in range(links)
     )
     before = zoo.model(
@@ -156,6 +156,6 @@ def test_chain_of_expands_takes_two_rounds_of_inference_whatever_its_length(monk
         minus=np.asarray([-1], np.int64),
     )
     result = FoldConstants()(before)
-    assert ops(result.model) == ["Abs", *["Expand"] * links, "Neg"]
+    assert ops(result.model) == ["Abs", *["Reshape"] * links, "Neg"]
     assert len(rounds) == 2
     assert_same_outputs(before, result.model)
