@@ -156,6 +156,39 @@ def noops() -> ir.Model:
     )
 
 
+def view_chains() -> ir.Model:
+    """Views after views, an elementwise operator between two, a result read twice, and chains inside a branch."""
+    return model(
+        "g (float[1,1,6] x, bool flag) => (float[6,1,1] y, float[2,3] z, float[1,6] o) {"
+        " a = Squeeze(x, one) b = Transpose<perm=[1,0]>(a) c = Sigmoid(b) y = Unsqueeze(c, two)"
+        " d = Reshape(x, six) e = Reshape(d, flat) z = Reshape(e, pair)"
+        " o = If(flag) <then_branch = t () => (float[1,6] p) { f = Reshape(x, flat) p = Reshape(f, six) },"
+        " else_branch = e () => (float[1,6] q) { h = Reshape(e, six) i = Unsqueeze(h, one) j = Squeeze(i, one)"
+        " q = Neg(j) }> }",
+        one=np.asarray([1], np.int64),
+        two=np.asarray([2], np.int64),
+        six=np.asarray([1, 6], np.int64),
+        flat=np.asarray([-1], np.int64),
+        pair=np.asarray([2, 3], np.int64),
+    )
+
+
+def computed_targets() -> ir.Model:
+    """What torch writes for view, flatten and expand of a batch whose size is free."""
+    return model(
+        "g (float[N,S,4,6] x, float[N,1,6] v) => (float[?,?,?] y, float[?,?] f, float[?,?,?] w) {"
+        " s = Shape(x) n = Gather(s, zero) m = Gather(s, first) k = Concat<axis=0>(n, m, merged) y = Reshape(x, k)"
+        " q = Concat<axis=0>(n, minus) f = Reshape(x, q)"
+        " t = Shape(v) c = Gather(t, zero) e = Concat<axis=0>(c, wide, six) w = Expand(v, e) }",
+        zero=np.asarray([0], np.int64),
+        first=np.asarray([1], np.int64),
+        merged=np.asarray([24], np.int64),
+        minus=np.asarray([-1], np.int64),
+        wide=np.asarray([5], np.int64),
+        six=np.asarray([6], np.int64),
+    )
+
+
 def if_captures() -> ir.Model:
     return model(
         "g (float[2,4] x, bool flag) => (float[2,4] y) { h = MatMul(x, w) i = Identity(h)"
@@ -331,6 +364,8 @@ MODELS: dict[str, Callable[[], ir.Model]] = {
     "shape_arithmetic": shape_arithmetic,
     "constants": constants,
     "noops": noops,
+    "view_chains": view_chains,
+    "computed_targets": computed_targets,
     "if_captures": if_captures,
     "if_folds": if_folds,
     "loop": loop,

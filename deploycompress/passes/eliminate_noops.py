@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from deploycompress.passes import graph as g
+from deploycompress.passes import views
 from deploycompress.passes.base import Findings, PassResult
 from deploycompress.passes.shapes import Shapes, infer
 
@@ -63,8 +64,7 @@ def _cast_like(node: ir.Node, shapes: Shapes) -> bool:
 
 def _same_shape(node: ir.Node, shapes: Shapes) -> bool:
     """Reshape, Flatten, Expand, Tile: output shape certain and equal, or a target of zeros ("keep") for every axis."""
-    before, after = shapes.static(node.inputs[0]), shapes.static(node.outputs[0])
-    if before is not None and before == after:
+    if views.same(shapes.symbolic(node.inputs[0]), shapes.symbolic(node.outputs[0])):
         return True
     target = g.array(g.input_at(node, 1))
     dims = shapes.of(node.inputs[0])

@@ -188,8 +188,4 @@ def _replace(graph: ir.Graph, node: ir.Node, values: dict[ir.Value, np.ndarray],
             graph.register_initializer(initializer)
     graph.remove(node, safe=True)
     found.changed(name, f"{op_type} computed now")
-    for value in inputs:
-        owner = value.graph
-        unread = not value.uses() and not value.is_graph_output() and not value.is_graph_input()
-        if value.is_initializer() and unread and isinstance(owner, ir.Graph) and value.name in owner.initializers:
-            del owner.initializers[value.name or ""]
+    g.drop_unread(value for value in inputs if value.is_initializer())

@@ -6,7 +6,7 @@ Source: ONNX IR specification, sections "Graphs", "Nodes" and "Value names" (uni
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -160,23 +160,55 @@ def bypass(node: ir.Node, source: ir.Value, index: int = 0) -> str | None:
     return None
 
 
+def drop_unread(candidates: Iterable[ir.Value | None]) -> None:
+    """Removes those of `candidates` that nothing reads, and what only they read; control flow and inputs stay."""
+    todo = [value for value in candidates if value is not None]
+    while todo:
+        value = todo.pop()
+        producer, owner = value.producer(), value.graph
+        if value.uses() or value.is_graph_output() or value.is_graph_input():
+            continue
+        if producer is None:
+            if isinstance(owner, ir.Graph) and owner.initializers.get(value.name or "") is value:
+                del owner.initializers[value.name or ""]
+            continue
+        unread = not any(output.uses() or output.is_graph_output() for output in producer.outputs)
+        if unread and producer.graph is not None and not has_subgraph(producer):
+            todo.extend(value for value in producer.inputs if value is not None)
+            producer.graph.remove(producer, safe=True)
+
+
+def names(model: ir.Model) -> set[str]:
+    """Every value name of the model, in any scope."""
+    return {value.name for value in values(model) if value.name}
+
+
 def fresh_name(model: ir.Model, name: str) -> str:
     """`name`, or `name_1`, `name_2` ... where it is taken in any scope of the model."""
-    taken = {value.name for value in values(model)}
-    fresh, counter = name, 0
-    while fresh in taken:
-        counter += 1
-        fresh = f"{name}_{counter}"
-    return fresh
+    return _claimed(name, names(model))
 
 
 def add_initializer(model: ir.Model, graph: ir.Graph, name: str, data: np.ndarray) -> ir.Value:
     """A new initializer of `graph` (the main graph or a body in it) whose name starts with `name`."""
-    fresh = fresh_name(model, name)
+    return new_initializer(graph, name, data, names(model))
+
+
+def new_initializer(graph: ir.Graph, name: str, data: np.ndarray, taken: set[str]) -> ir.Value:
+    """As `add_initializer`, for a pass that adds many: `taken` is `names(model)`, and grows by the new name."""
+    fresh = _claimed(name, taken)
     tensor = ir.tensor(np.ascontiguousarray(data).reshape(data.shape), name=fresh)
     value = ir.Value(name=fresh, type=ir.TensorType(tensor.dtype), shape=ir.Shape(data.shape), const_value=tensor)
     graph.register_initializer(value)
     return value
+
+
+def _claimed(name: str, taken: set[str]) -> str:
+    fresh, counter = name, 0
+    while fresh in taken:
+        counter += 1
+        fresh = f"{name}_{counter}"
+    taken.add(fresh)
+    return fresh
 
 
 def set_weight(model: ir.Model, node: ir.Node, index: int, name: str, data: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploycompress.passes.base import Pass
 from deploycompress.passes.common_subexpressions import ShareSubexpressions
+from deploycompress.passes.constant_targets import ConstantTargets
 from deploycompress.passes.dead_code import RemoveDeadCode
 from deploycompress.passes.eliminate_noops import EliminateNoOps
 from deploycompress.passes.fold_affine import FoldAffine
@@ -16,6 +17,7 @@ from deploycompress.passes.inline_functions import InlineFunctions
 from deploycompress.passes.lift_constants import LiftConstants
 from deploycompress.passes.matmul_to_gemm import MatMulToGemm
 from deploycompress.passes.merge_clamps import MergeClamps
+from deploycompress.passes.merge_views import MergeViews
 from deploycompress.passes.share_initializers import ShareInitializers
 from deploycompress.passes.strip_unused import StripUnused
 from deploycompress.passes.unique_names import UniqueNames
@@ -28,7 +30,7 @@ NORMALIZE: tuple[Pass, ...] = (UniqueNames(),)
 # Forms without which the other passes would not see what is there.
 PREPARE: tuple[Pass, ...] = (InlineFunctions(), LiftConstants())
 # The same operations on the same numbers, fewer of them: outputs stay equal bit for bit.
-SIMPLIFY: tuple[Pass, ...] = (FoldConstants(), EliminateNoOps())
+SIMPLIFY: tuple[Pass, ...] = (FoldConstants(), ConstantTargets(), EliminateNoOps(), MergeViews())
 # Arithmetic moved into weights: outputs stay equal up to rounding.
 GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu())
 # Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.

@@ -38,25 +38,35 @@ def node_proto(node: ir.Node) -> onnx.NodeProto:
     return proto
 
 
-def _graph(graph: ir.Graph, proto: onnx.GraphProto) -> None:
+def _graph(graph: ir.Graph, proto: onnx.GraphProto, *, is_body: bool = False) -> None:
     proto.name = graph.name or "graph"
     for value in graph.inputs:
         _typed(value, proto.input.add())
     for value in graph.outputs:
         _typed(value, proto.output.add())
-    for value in graph.initializers.values():
-        tensor = value.const_value
-        if tensor is None or value.is_graph_input():
-            continue  # a default that the caller may override proves nothing
-        if tensor.dtype != ir.DataType.STRING and tensor.nbytes <= LARGEST_VALUE_READ_BYTES:
-            ir.serde.serialize_tensor_into(
-                proto.initializer.add(), ir.Tensor(tensor.numpy(), tensor.dtype, name=value.name)
-            )
-        else:
-            dims = tensor.shape.numpy()
-            proto.value_info.append(onnx.helper.make_tensor_value_info(value.name or "", int(tensor.dtype), dims))
+    for value in (*graph.initializers.values(), *(_outer_constants(graph) if is_body else ())):
+        _initializer(value, proto)
     for node in graph:
         _node(node, proto.node.add())
+
+
+def _outer_constants(graph: ir.Graph) -> list[ir.Value]:
+    """Initializers of the graphs around a body that it reads: inference does not look for their values there."""
+    own = {value.name for value in (*graph.inputs, *(output for node in graph for output in node.outputs))}
+    read = dict.fromkeys(value for node in graph for value in node.inputs if value is not None)
+    return [value for value in read if value.is_initializer() and value.graph is not graph and value.name not in own]
+
+
+def _initializer(value: ir.Value, proto: onnx.GraphProto) -> None:
+    tensor = value.const_value
+    if tensor is None or value.is_graph_input():
+        return  # a default that the caller may override proves nothing
+    if tensor.dtype != ir.DataType.STRING and tensor.nbytes <= LARGEST_VALUE_READ_BYTES:
+        small = ir.Tensor(tensor.numpy(), tensor.dtype, name=value.name)
+        ir.serde.serialize_tensor_into(proto.initializer.add(), small)
+    else:
+        dims = tensor.shape.numpy()
+        proto.value_info.append(onnx.helper.make_tensor_value_info(value.name or "", int(tensor.dtype), dims))
 
 
 def _typed(value: ir.Value, info: onnx.ValueInfoProto) -> None:
@@ -75,10 +85,10 @@ def _node(node: ir.Node, proto: onnx.NodeProto) -> None:
             ir.serde.serialize_reference_attribute_into(twin, attribute)
         elif attribute.type == ir.AttributeType.GRAPH:
             twin.name, twin.type = attribute.name, onnx.AttributeProto.GRAPH
-            _graph(attribute.as_graph(), twin.g)
+            _graph(attribute.as_graph(), twin.g, is_body=True)
         elif attribute.type == ir.AttributeType.GRAPHS:
             twin.name, twin.type = attribute.name, onnx.AttributeProto.GRAPHS
             for body in attribute.as_graphs():
-                _graph(body, twin.graphs.add())
+                _graph(body, twin.graphs.add(), is_body=True)
         else:
             ir.serde.serialize_attribute_into(twin, attribute)

@@ -75,6 +75,17 @@ def test_failure_is_told_and_inputs_stay_known() -> None:
     assert shapes.static(model.graph.inputs[0]) == (3, 4)
 
 
+def test_constants_of_the_outer_graph_are_known_in_bodies() -> None:
+    model = zoo.view_chains()
+    shapes = infer(model)
+    assert {n.outputs[0].name: shapes.static(n.outputs[0]) for n in g.nodes(model) if n.outputs[0].name in "fhij"} == {
+        "f": (6,),
+        "h": (1, 6),
+        "i": (1, 1, 6),
+        "j": (1, 6),
+    }
+
+
 def test_values_of_bodies_are_inferred_too() -> None:
     model = zoo.if_folds()
     shapes = infer(model)
