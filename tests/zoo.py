@@ -337,6 +337,20 @@ def clamps() -> ir.Model:
     )
 
 
+def resize_to_shape() -> ir.Model:
+    """Up-sampling to a size whose free axes come from Shape, in the main graph and in a branch."""
+    return model(
+        "g (float[N,2,3,4] x, bool flag) => (float[N,2,A,B] y) { s = Shape(x) n = Slice(s, zero, two)"
+        ' z = Concat<axis=0>(n, hw) h = Resize<mode="linear">(x, , , z) y = If(flag) <then_branch = t () =>'
+        ' (float[N,2,A,B] a) { m = Shape<end=2>(h) q = Concat<axis=0>(m, more) a = Resize<mode="nearest">(h, , , q) },'
+        " else_branch = e () => (float[N,2,A,B] b) { b = Neg(h) }> }",
+        zero=np.asarray([0], np.int64),
+        two=np.asarray([2], np.int64),
+        hw=np.asarray([6, 6], np.int64),
+        more=np.asarray([9, 12], np.int64),
+    )
+
+
 def optional_inputs() -> ir.Model:
     """An omitted input in the middle (Resize without roi), an omitted output (Y of an LSTM)."""
     return model(
@@ -382,4 +396,5 @@ MODELS: dict[str, Callable[[], ir.Model]] = {
     "gelu_opset_20": lambda: gelu("x * (gate / 2)", opset=20),
     "written_activations": written_activations,
     "clamps": clamps,
+    "resize_to_shape": resize_to_shape,
 }

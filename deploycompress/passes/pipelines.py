@@ -10,6 +10,7 @@ from deploycompress.passes.eliminate_noops import EliminateNoOps
 from deploycompress.passes.fold_affine import FoldAffine
 from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
 from deploycompress.passes.fold_constants import FoldConstants
+from deploycompress.passes.fold_pad import FoldPad
 from deploycompress.passes.gelu_form import RewriteGelu
 from deploycompress.passes.global_average_pool import ReduceMeanToGlobalAveragePool
 from deploycompress.passes.hard_activations import RecogniseHardActivations
@@ -18,6 +19,7 @@ from deploycompress.passes.lift_constants import LiftConstants
 from deploycompress.passes.matmul_to_gemm import MatMulToGemm
 from deploycompress.passes.merge_clamps import MergeClamps
 from deploycompress.passes.merge_views import MergeViews
+from deploycompress.passes.resize_scales import ResizeByScales
 from deploycompress.passes.share_initializers import ShareInitializers
 from deploycompress.passes.strip_unused import StripUnused
 from deploycompress.passes.unique_names import UniqueNames
@@ -39,6 +41,8 @@ CONVOLUTIONAL: tuple[Pass, ...] = (
     RecogniseHardActivations(),
     FoldBatchNormalization(),
     FoldAffine(),
+    FoldPad(),
+    ResizeByScales(),
 )
 # Last: sharing a weight keeps the folding passes away from it.
 TIDY: tuple[Pass, ...] = (ShareInitializers(), ShareSubexpressions(), RemoveDeadCode(), StripUnused())
