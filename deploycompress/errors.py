@@ -76,7 +76,7 @@ class ModelRejectedError(InputRejectedError):
 
 
 class DataRejectedError(InputRejectedError):
-    """Not one usable sample was found."""
+    """Not one sample is usable, or the samples are not fit for what they were given for."""
 
 
 class CheckpointRejectedError(InputRejectedError):

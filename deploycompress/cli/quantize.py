@@ -40,6 +40,9 @@ def quantize(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave nodes float: glob on node or tensor names (several times).")
     ] = None,
+    accept_data: Annotated[
+        bool, typer.Option("--accept-data", help="Calibrate on samples that the data doctor rejects.")
+    ] = False,
     no_measure: Annotated[bool, typer.Option("--no-measure", help="Do not time anything.")] = False,
     allow_slower: Annotated[
         bool, typer.Option("--allow-slower", help="Accept a file that was measured slower than the float model.")
@@ -78,6 +81,7 @@ def quantize(
         limit=limit,
         method=ranges,  # type: ignore[arg-type]  # checked against _METHODS above
         exclude=exclude or [],
+        accept_data=accept_data,
         measure=not no_measure,
         track=track,
     )

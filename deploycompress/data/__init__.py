@@ -6,5 +6,6 @@
 from deploycompress.data.opening import open
 from deploycompress.data.preprocess import PRESETS, Preprocess
 from deploycompress.data.samples import Batch, Sample, Samples, Skipped
+from deploycompress.data.summary import Figures, Summary
 
-__all__ = ["PRESETS", "Batch", "Preprocess", "Sample", "Samples", "Skipped", "open"]
+__all__ = ["PRESETS", "Batch", "Figures", "Preprocess", "Sample", "Samples", "Skipped", "Summary", "open"]

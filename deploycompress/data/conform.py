@@ -8,6 +8,7 @@ float64 or float16 data for a float model, which are rounded.
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ import numpy as np
 from deploycompress.data.batching import BatchAxis
 from deploycompress.data.source import Raw, Unusable
 from deploycompress.records.signature import Signature, TensorSpec
+
+_IMAGE_AXES = 3
+_MOST_AXES_PERMUTED = 4  # 24 orders
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ class Conform:
                 array = array[np.newaxis]
             array, note = cast(array, spec)
             _check_shape(array, spec, None if raw.whole else self.axis, symbols)
-            _check_finite(array, spec)
+            _check_finite(array if raw.whole else array[0], spec)
             feed[spec.name] = array
             notes = notes if note is None else (*notes, note)
         return feed, (*raw.notes, *notes)
@@ -119,20 +123,33 @@ def _check_shape(array: np.ndarray, spec: TensorSpec, axis: BatchAxis | None, sy
         raise Unusable(wrong)
     for length, dim in zip(shape, expected, strict=True):
         if isinstance(dim, int) and length != dim:
-            raise Unusable(wrong + _layout_hint(shape, expected))
+            raise Unusable(wrong + _layout_hint(shape, expected, whole=axis is None))
         if isinstance(dim, str) and symbols.setdefault(dim, length) != length:
             raise Unusable(f"{wrong}, and {dim!r} was {symbols[dim]} in another input")
 
 
-def _layout_hint(shape: list[int], expected: list[int | str | None]) -> str:
-    if len(shape) >= 3:
-        moved = [shape[-1], *shape[:-1]] if len(shape) == 3 else [shape[0], shape[-1], *shape[1:-1]]
-        if all(not isinstance(dim, int) or dim == length for dim, length in zip(expected, moved, strict=True)):
-            return " (channels last? transpose it to channels first)"
+def _layout_hint(shape: list[int], expected: list[int | str | None], *, whole: bool) -> str:
+    """How the axes would have to be moved to fit, or that a batch was given where one sample is taken."""
+    axes = tuple(range(len(shape)))
+    to_front, to_end = (axes[-1], *axes[:-1]), (*axes[1:], axes[0])
+    names = {to_front: "channels last? ", to_end: "channels first? "} if len(shape) >= _IMAGE_AXES else {}
+    orders = itertools.permutations(axes) if len(shape) <= _MOST_AXES_PERMUTED else iter(())
+    for order in itertools.chain((to_front, to_end), orders):
+        moved = [shape[axis] for axis in order]
+        if _fits(moved, expected):
+            return f" ({names.get(order, '')}transpose{order} gives {moved}, which fits)"
+    if whole and expected[0] == 1 and _fits(shape[1:], expected[1:]):
+        return f" (a batch of {shape[0]}, and the batch of the model is fixed at 1: give the samples one by one)"
     return ""
+
+
+def _fits(shape: list[int], expected: list[int | str | None]) -> bool:
+    return all(not isinstance(dim, int) or dim == length for dim, length in zip(expected, shape, strict=True))
 
 
 def _check_finite(array: np.ndarray, spec: TensorSpec) -> None:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
+        bad = ~np.isfinite(array)
         kind = "NaN" if np.isnan(array).any() else "Inf"
-        raise Unusable(f"input {spec.name!r} holds {kind}")
+        first = [int(index) for index in np.argwhere(bad)[0]]
+        raise Unusable(f"input {spec.name!r} holds {kind} ({int(bad.sum())} of {array.size} values, first at {first})")

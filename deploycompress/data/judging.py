@@ -1,20 +1,18 @@
 """source of samples -> the numbers of the usable ones, the reasons of the others, and a fingerprint.
 
-`fingerprint = sha256(digest of sample 1 || digest of sample 2 || ...)`; a digest covers the names, element types,
-shapes and bytes of the feed as the model gets it, and the label.
+`fingerprint = sha256(label 1 || digest 1 || label 2 || digest 2 || ...)`; a digest covers the names, element types,
+shapes and bytes of the feed as the model gets it (see `summary`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
-
-import numpy as np
+from collections.abc import Collection, Iterator
 
 from deploycompress.data.conform import Conform
 from deploycompress.data.samples import Samples, Skipped
-from deploycompress.data.source import Entry, Label, Source, Unusable
+from deploycompress.data.source import Entry, Source, Unusable
+from deploycompress.data.summary import Summary, summarize
 from deploycompress.errors import DataRejectedError
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.signature import Signature
@@ -54,7 +52,7 @@ class _Judging:
 
     def __init__(self, conform: Conform) -> None:
         self.conform = conform
-        self.good: dict[int, bytes] = {}
+        self.good: dict[int, Summary] = {}
         self.bad: dict[int, Skipped] = {}
         self.notes: dict[str, int] = {}
         self.unlabelled = 0
@@ -69,7 +67,7 @@ class _Judging:
         except Unusable as reason:
             self.bad[entry.index] = Skipped(entry.found.name, str(reason))
             return
-        self.good[entry.index] = _digest(feed, entry.found.label)
+        self.good[entry.index] = summarize(feed, entry.found.label, entry.found.name)
         self.unlabelled += entry.found.label is None
         self.has_whole_feeds |= entry.found.whole
         for note in notes:
@@ -94,14 +92,15 @@ class _Judging:
             good = good[:-rest]
         if 0 < self.unlabelled < len(self.good):
             notes.append(f"{self.unlabelled} of {len(self.good)} samples have no label, so accuracy cannot be measured")
+        summaries = tuple(self.good[index] for index in good)
         return Samples(
             source=source,
-            fingerprint=hashlib.sha256(b"".join(self.good[index] for index in good)).hexdigest(),
+            fingerprint=_fingerprint(summaries),
             skipped=skipped,
             notes=tuple(notes),
             labelled=self.unlabelled == 0,
             valid_for_accuracy=valid_for_accuracy,
-            examples=len(good),
+            summaries=summaries,
             _reader=reader,
             _conform=self.conform,
             _good=tuple(good),
@@ -130,21 +129,8 @@ def _summary(skipped: Collection[Skipped]) -> str:
     return f"not one usable sample ({shown}{more})"
 
 
-def _digest(feed: Mapping[str, Any], label: Label) -> bytes:
-    digest = hashlib.sha256(repr(label).encode())
-    for name in sorted(feed):
-        digest.update(name.encode() + b"\0")
-        _update(digest, feed[name])
-    return digest.digest()
-
-
-def _update(digest: Any, value: Any) -> None:  # noqa: ANN401 - hashlib's class is private; a value may be nested
-    if isinstance(value, np.ndarray):
-        digest.update(f"{value.dtype.name}{value.shape}".encode())
-        digest.update(repr(value.tolist()).encode() if value.dtype.hasobject else np.ascontiguousarray(value).tobytes())
-    elif isinstance(value, list | tuple):
-        digest.update(f"{len(value)} values".encode())
-        for item in value:
-            _update(digest, item)
-    else:
-        digest.update(repr(value).encode())
+def _fingerprint(summaries: Collection[Summary]) -> str:
+    whole = hashlib.sha256()
+    for summary in summaries:
+        whole.update(repr(summary.label).encode() + summary.digest)
+    return whole.hexdigest()

@@ -13,6 +13,7 @@ from typing import Any
 from deploycompress.data.batching import runs, stacked
 from deploycompress.data.conform import Conform
 from deploycompress.data.source import Label, Source, Unusable
+from deploycompress.data.summary import Summary
 from deploycompress.errors import DataRejectedError
 
 
@@ -60,7 +61,7 @@ class Samples:
         notes: What was converted or assumed on the way.
         labelled: Whether every sample has a label.
         valid_for_accuracy: False for random data: no accuracy or range measured on it means anything.
-        examples: Number of samples; a fixed batch of B takes B of them for one feed.
+        summaries: What was kept of every sample while it was judged.
     """
 
     source: str
@@ -69,11 +70,16 @@ class Samples:
     notes: tuple[str, ...]
     labelled: bool
     valid_for_accuracy: bool
-    examples: int
+    summaries: tuple[Summary, ...]
     _reader: Source
     _conform: Conform
     _good: tuple[int, ...]
     _per_feed: int
+
+    @property
+    def examples(self) -> int:
+        """Number of samples; a fixed batch of B takes B of them for one feed."""
+        return len(self._good)
 
     def __len__(self) -> int:
         """Number of feeds that one iteration yields."""
@@ -90,8 +96,9 @@ class Samples:
     def picked(self, positions: Iterable[int]) -> Samples:
         """The feeds at these positions (0 .. len - 1) alone, in the order of the source; the fingerprint stays."""
         size = self._per_feed
-        good = tuple(self._good[size * p + row] for p in sorted(set(positions)) for row in range(size))
-        return replace(self, examples=len(good), _good=good)
+        rows = [size * position + row for position in sorted(set(positions)) for row in range(size)]
+        good = tuple(self._good[row] for row in rows)
+        return replace(self, summaries=tuple(self.summaries[row] for row in rows), _good=good)
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yields feeds of up to `size` consecutive samples of equal shapes, stacked on axis 0.

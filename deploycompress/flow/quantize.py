@@ -21,6 +21,7 @@ from deploycompress.data import Samples, Skipped
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnsupportedError, UsageError
 from deploycompress.flow import census
 from deploycompress.flow import verdict as words
+from deploycompress.flow.data_doctor import admit
 from deploycompress.flow.executed import execute
 from deploycompress.flow.feeds import differential_feeds, stable
 from deploycompress.flow.gate import Gate
@@ -109,6 +110,7 @@ def quantize(
     limit: int | None = None,
     method: RangeMethod = "mse",
     exclude: Sequence[str] = (),
+    accept_data: bool = False,
     measure: bool = True,
     track: Track = silent,
 ) -> QuantizeResult:
@@ -125,12 +127,14 @@ def quantize(
         limit: At most so many samples.
         method: How ranges are chosen from the statistics.
         exclude: Globs over node and tensor names of `source` to leave float.
+        accept_data: Calibrate on samples that the data doctor rejects; what it found stands in the notes.
         measure: Whether latency takes part: layers that are faster float stay float, and the result is timed.
         track: Shows progress.
 
     Raises:
         UsageError: No samples and not `dynamic`; or the output is the input.
         UnknownNameError: An `exclude` pattern matches nothing.
+        DataRejectedError: No sample is usable, or the data doctor rejects them.
         UnsupportedError: The target has no int8 kernels, or nothing in the model can use them.
         ModelRejectedError: The source is unusable or quantized already.
         InvalidOutputError: The file written does not load or run; it was removed.
@@ -150,10 +154,11 @@ def quantize(
     )
     config = SessionConfig(threads=target.threads)
     original = Session(source, config)
+    admitted = () if samples is None or dynamic else admit(model, samples, config, accept=accept_data)
     feeds = differential_feeds(original, signature, calib, preprocess=preprocess, tokenizer=tokenizer)
     floats, rewrites = _rewrite(model, original, feeds, config)
     excluded = nodes_named(model, floats, names)
-    notes = _notes(samples, target)
+    notes = (*_notes(samples, target), *admitted)
     measured_here = measure and words.elsewhere(target, environment().machine, environment().cpu_flags) is None
     float_layers: tuple[str, ...] = ()
     if dynamic:

@@ -143,7 +143,7 @@ def test_bad_sample_inside_a_stack_is_left_out_alone(tmp_path: Path, vectors: Si
     samples = data.open(str(tmp_path / "d.npz"), vectors)
     np.testing.assert_array_equal(stack(samples), np.delete(X, 2, axis=0))
     assert [sample.label for sample in samples] == [0, 1, 3, 4, 5]
-    assert samples.skipped == (data.Skipped("d.npz[2]", "input 'x' holds Inf"),)
+    assert samples.skipped == (data.Skipped("d.npz[2]", "input 'x' holds Inf (1 of 3 values, first at [1])"),)
 
 
 def test_gray_images_without_a_channel_axis_get_one_and_that_is_told(tmp_path: Path, takes: Takes) -> None:

@@ -51,9 +51,33 @@ def test_fraction_is_not_fed_to_integers(takes: Takes) -> None:
         conform(takes(x=("int64", "n", 3)), x=np.zeros(3, "f4"))
 
 
-def test_channels_last_is_recognised(takes: Takes) -> None:
-    with pytest.raises(Unusable, match=r"channels last\? transpose it to channels first"):
-        conform(takes(x=("float32", "n", 3, 8, 8)), x=np.zeros((8, 8, 3), "f4"))
+@pytest.mark.parametrize(
+    ("dims", "shape", "hint"),
+    [
+        ((3, 8, 9), (8, 9, 3), r"channels last\? transpose\(2, 0, 1\) gives \[3, 8, 9\], which fits"),
+        ((8, 9, 3), (3, 8, 9), r"channels first\? transpose\(1, 2, 0\) gives \[8, 9, 3\], which fits"),
+        ((3, "h", "w"), (8, 9, 3), r"channels last\? transpose\(2, 0, 1\)"),
+        ((5, 7), (7, 5), r"\[5, 7\] \(transpose\(1, 0\) gives"),
+        ((3, 9, 8), (8, 9, 3), r"\(transpose\(2, 1, 0\) gives \[3, 9, 8\], which fits\)"),
+        ((3, 8, 8), (4, 8, 8), r"the model takes \[3, 8, 8\]$"),
+    ],
+)
+def test_transposition_that_would_fit_is_named(takes: Takes, dims: tuple, shape: tuple[int, ...], hint: str) -> None:
+    with pytest.raises(Unusable, match=hint):
+        conform(takes(x=("float32", "n", *dims)), x=np.zeros(shape, "f4"))
+
+
+def test_a_batch_for_a_model_that_takes_one_sample_is_told_apart_from_a_wrong_shape(takes: Takes) -> None:
+    one = Conform.to(takes(x=("float32", 1, 3)))
+    with pytest.raises(Unusable, match=r"a batch of 4, and the batch of the model is fixed at 1: give the samples one"):
+        one(Raw({"x": np.zeros((4, 3), "f4")}, None, "a", whole=True))
+
+
+def test_position_of_a_value_that_is_not_finite_counts_within_the_sample(takes: Takes) -> None:
+    broken = np.zeros((3, 8, 8), "f4")
+    broken[1, 2, 3] = broken[2, 0, 0] = np.nan
+    with pytest.raises(Unusable, match=r"input 'x' holds NaN \(2 of 192 values, first at \[1, 2, 3\]\)"):
+        conform(takes(x=("float32", "n", 3, 8, 8)), x=broken)
 
 
 def test_missing_input_is_named_with_its_nearest_spelling(takes: Takes) -> None:

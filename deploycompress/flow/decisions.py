@@ -1,0 +1,67 @@
+"""class scores + labels -> whether the decisions make sense: several classes, labels that fit, better than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deploycompress.data import Summary
+from deploycompress.data.classes import balance
+from deploycompress.errors import DataRejectedError, UnsupportedError
+from deploycompress.measurement.accuracy import accuracy, outcomes
+from deploycompress.records.measured import Accuracy
+from deploycompress.records.symptoms import Symptom
+
+_FEWEST = 16
+_TIMES_CHANCE = 2.0
+
+
+def decision_symptoms(scores: NDArray[np.float64], summaries: Sequence[Summary]) -> Iterator[Symptom]:
+    """Yields what the decisions of the float model on the samples say against the samples.
+
+    Args:
+        scores: [samples, classes].
+        summaries: Of the same samples in the same order.
+    """
+    classes = scores.shape[1]
+    labels = {summary.label for summary in summaries} - {None}
+    yield from balance(summaries, classes)
+    decided = set(scores.argmax(axis=1).tolist())
+    if len(decided) == 1 and len(scores) >= _FEWEST and (len(labels) > 1 or (not labels and classes > 2)):
+        yield Symptom(
+            "one decision for all",
+            "warning",
+            f"the float model gives class {decided.pop()} to every one of {len(scores)} samples",
+            f"{classes} classes",
+            "inputs that the model cannot tell apart do not show its ranges",
+            "check the preprocessing and the model",
+        )
+    try:
+        found = top1(scores, summaries)
+    except DataRejectedError as error:
+        yield Symptom("labels", "failure", error.what, "labels", "accuracy cannot be measured", error.remedy)
+        return
+    if found is not None and found.interval.high < _TIMES_CHANCE / classes:
+        yield Symptom(
+            "labels that do not fit",
+            "warning",
+            f"the float model is right on {100 * found.value:.1f} % of {found.count} samples, no better than chance "
+            f"({100 / classes:.1f} %)",
+            "labels or preprocessing",
+            "an accuracy measured on them means nothing",
+            "check that labels count from 0 in the order of the model, and the preprocessing",
+        )
+
+
+def top1(scores: NDArray[np.float64], summaries: Sequence[Summary]) -> Accuracy | None:
+    """Accuracy of the float model; None where a sample has no class number.
+
+    Raises:
+        DataRejectedError: A label is no class of the model.
+    """
+    try:
+        return accuracy(outcomes(scores, [summary.label for summary in summaries]).top1)
+    except UnsupportedError:
+        return None
