@@ -2,10 +2,8 @@
 
 A class is absent beyond chance where a uniform draw of N samples from K classes would miss any class with a probability
 below one in a hundred: `K (1 - 1/K)^N < 0.01`. A set is unbalanced where its largest class has more than three times
-its even share and Pearson's statistic `sum_k (n_k - N/K)^2 / (N/K)` lies above `K - 1 + 4 sqrt(2 (K - 1))`, four
-standard deviations above its mean under even classes.
-
-Source: Pearson 1900 (chi-square: mean K - 1, variance 2 (K - 1)); the union bound over classes.
+its even share N/K, and so many with a probability below one in a hundred: `K P(X >= n) < 0.01`, X ~ Binomial(N, 1/K).
+Both are union bounds over the classes.
 """
 
 from __future__ import annotations
@@ -19,7 +17,6 @@ from deploycompress.records.symptoms import Symptom, listed
 
 _CHANCE = 0.01
 _TIMES_EVEN_SHARE = 3.0
-_DEVIATIONS = 4.0
 _MOST_CLASSES = 100_000
 
 
@@ -56,11 +53,8 @@ def _absent(counts: Counter[int], total: int, classes: int) -> Iterator[Symptom]
 def _unbalanced(counts: Counter[int], total: int, classes: int) -> Iterator[Symptom]:
     if classes < 2:
         return
-    even = total / classes
-    statistic = sum((counts.get(number, 0) - even) ** 2 for number in range(classes)) / even
-    limit = classes - 1 + _DEVIATIONS * math.sqrt(2 * (classes - 1))
     largest, count = counts.most_common(1)[0]
-    if count > _TIMES_EVEN_SHARE * even and statistic > limit:
+    if count > _TIMES_EVEN_SHARE * total / classes and classes * _tail(count, total, 1 / classes) < _CHANCE:
         yield Symptom(
             "unbalanced classes",
             "warning",
@@ -69,3 +63,13 @@ def _unbalanced(counts: Counter[int], total: int, classes: int) -> Iterator[Symp
             "means and histograms follow that class, and accuracy says little about the others",
             "draw the samples evenly from the classes, as the model will meet them",
         )
+
+
+def _tail(count: int, total: int, share: float) -> float:
+    """P(X >= count) for X ~ Binomial(total, share)."""
+    logs = (
+        math.lgamma(total + 1) - math.lgamma(k + 1) - math.lgamma(total - k + 1)
+        + k * math.log(share) + (total - k) * math.log1p(-share)
+        for k in range(count, total + 1)
+    )  # fmt: skip
+    return math.fsum(math.exp(log) for log in logs)

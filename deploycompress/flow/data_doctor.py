@@ -19,10 +19,10 @@ from deploycompress.data.classes import balance
 from deploycompress.data.comparison import drift, overlap
 from deploycompress.data.content import content
 from deploycompress.errors import DataRejectedError, ModelRejectedError
-from deploycompress.flow.decisions import decision_symptoms, top1
+from deploycompress.flow.decisions import decisions
 from deploycompress.flow.observing import observe, run_symptoms
 from deploycompress.flow.scale_check import extremes, scale_symptoms
-from deploycompress.flow.settling import Settling, settling, too_few
+from deploycompress.flow.scale_movement import Settling, settling, too_few
 from deploycompress.flow.source import open_source
 from deploycompress.quantization.plan import required_tensors
 from deploycompress.records.measured import Accuracy
@@ -117,11 +117,10 @@ def examine(
     settled = settling(observed.tensors, observed.lows, observed.highs)
     found += [*run_symptoms(observed, len(samples)), *batch_symptoms(model, samples, config)]
     found += [*scale_symptoms(graph, samples, config), *too_few(settled, samples.examples)]
-    judged = observed.scores is not None and len(observed.scores) == samples.examples
     accuracy = None
-    if judged and observed.scores is not None:
-        found += decision_symptoms(observed.scores, samples.summaries)
-        accuracy = top1(observed.scores, samples.summaries) if samples.labelled else None
+    if observed.scores is not None and len(observed.scores) == samples.examples:
+        symptoms, accuracy = decisions(observed.scores, samples.summaries)
+        found += symptoms
     else:
         found += balance(samples.summaries)
     return Examination(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from deploycompress.data import Summary
 from deploycompress.data.classes import balance
+from deploycompress.data.source import Label
 from deploycompress.errors import DataRejectedError, UnsupportedError
 from deploycompress.measurement.accuracy import accuracy, outcomes
 from deploycompress.records.measured import Accuracy
@@ -18,8 +19,8 @@ _FEWEST = 16
 _TIMES_CHANCE = 2.0
 
 
-def decision_symptoms(scores: NDArray[np.float64], summaries: Sequence[Summary]) -> Iterator[Symptom]:
-    """Yields what the decisions of the float model on the samples say against the samples.
+def decisions(scores: NDArray[np.float64], summaries: Sequence[Summary]) -> tuple[list[Symptom], Accuracy | None]:
+    """What the decisions of the float model on the samples say against them, and its top-1 where they have labels.
 
     Args:
         scores: [samples, classes].
@@ -27,7 +28,19 @@ def decision_symptoms(scores: NDArray[np.float64], summaries: Sequence[Summary])
     """
     classes = scores.shape[1]
     labels = {summary.label for summary in summaries} - {None}
-    yield from balance(summaries, classes)
+    symptoms = [*balance(summaries, classes), *_one_for_all(scores, labels)]
+    try:
+        found = accuracy(outcomes(scores, [summary.label for summary in summaries]).top1)
+    except UnsupportedError:  # not every sample has a class number
+        return symptoms, None
+    except DataRejectedError as error:
+        failed = Symptom("labels", "failure", error.what, "labels", "accuracy cannot be measured", error.remedy)
+        return [*symptoms, failed], None
+    return [*symptoms, *_no_better_than_chance(found, classes)], found
+
+
+def _one_for_all(scores: NDArray[np.float64], labels: set[Label]) -> Iterator[Symptom]:
+    classes = scores.shape[1]
     decided = set(scores.argmax(axis=1).tolist())
     if len(decided) == 1 and len(scores) >= _FEWEST and (len(labels) > 1 or (not labels and classes > 2)):
         yield Symptom(
@@ -38,12 +51,10 @@ def decision_symptoms(scores: NDArray[np.float64], summaries: Sequence[Summary])
             "inputs that the model cannot tell apart do not show its ranges",
             "check the preprocessing and the model",
         )
-    try:
-        found = top1(scores, summaries)
-    except DataRejectedError as error:
-        yield Symptom("labels", "failure", error.what, "labels", "accuracy cannot be measured", error.remedy)
-        return
-    if found is not None and found.interval.high < _TIMES_CHANCE / classes:
+
+
+def _no_better_than_chance(found: Accuracy, classes: int) -> Iterator[Symptom]:
+    if found.interval.high < _TIMES_CHANCE / classes:
         yield Symptom(
             "labels that do not fit",
             "warning",
@@ -53,15 +64,3 @@ def decision_symptoms(scores: NDArray[np.float64], summaries: Sequence[Summary])
             "an accuracy measured on them means nothing",
             "check that labels count from 0 in the order of the model, and the preprocessing",
         )
-
-
-def top1(scores: NDArray[np.float64], summaries: Sequence[Summary]) -> Accuracy | None:
-    """Accuracy of the float model; None where a sample has no class number.
-
-    Raises:
-        DataRejectedError: A label is no class of the model.
-    """
-    try:
-        return accuracy(outcomes(scores, [summary.label for summary in summaries]).top1)
-    except UnsupportedError:
-        return None
