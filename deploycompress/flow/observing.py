@@ -14,12 +14,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from deploycompress import model as models
-from deploycompress.calibration.collect import tap
+from deploycompress.calibration.taps import tap
 from deploycompress.data import Samples
 from deploycompress.errors import ModelRejectedError
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.symptoms import Symptom, listed
-from deploycompress.runtime.session import Session, SessionConfig
+from deploycompress.runtime.session import Feed, Session, SessionConfig
 
 _SCORES_RANK = 2
 
@@ -58,17 +58,16 @@ def observe(
         track: Shows the progress.
     """
     inputs = {str(value.name) for value in model.graph.inputs}
-    session = open_tapped(model, [name for name in tensors if name not in inputs], config)
+    tapped = Tapped.open(model, [name for name in tensors if name not in inputs], config)
     found = Observed(tuple(tensors), np.empty((0, 0)), np.empty((0, 0)))
     extremes, scores = [], []
     for sample in track(samples, "examining", len(samples)):
         try:
-            values = session.run(sample.feed)
+            values = tapped.run(sample.feed)
         except ModelRejectedError as error:
             found.refused.append((sample.name, error.what))
             continue
-        output = values[session.signature.outputs[0].name]
-        scores.append(as_scores(output))
+        scores.append(tapped.scores(values))
         row = []
         for name in tensors:
             array = np.asarray(sample.feed[name] if name in inputs else values[name])
@@ -85,16 +84,38 @@ def observe(
     return found
 
 
-def open_tapped(model: ir.Model, tensors: Sequence[str], config: SessionConfig) -> Session:
-    """A session whose outputs are those of the model and `tensors`."""
-    return Session(models.serialize(tap(model, tensors)), config, weights_dir=models.weights_dir(model))
+@dataclass(frozen=True)
+class Tapped:
+    """A session that gives tensors from inside the model beside its first output."""
 
+    session: Session
+    first: str
+    outputs: dict[str, str]
 
-def as_scores(output: Any) -> NDArray[np.float64] | None:  # noqa: ANN401 - a model may give anything
-    """The output as class scores [batch, classes], or None where it has another form."""
-    if not isinstance(output, np.ndarray) or output.ndim != _SCORES_RANK or output.dtype.kind != "f":
-        return None
-    return output.astype(np.float64) if output.shape[1] > 1 else None
+    @classmethod
+    def open(cls, model: ir.Model, tensors: Sequence[str], config: SessionConfig) -> Tapped:
+        """A session for `tensors`, which are produced in the graph."""
+        first = model.graph.outputs[0]
+        name = str(first.name)
+        copy, taps = tap(model, list(dict.fromkeys([*([name] if first.producer() else []), *tensors])))
+        session = Session(models.serialize(copy), config, weights_dir=models.weights_dir(model))
+        return cls(session, name, {tensor: tapped.output for tensor, tapped in taps.items()})
+
+    def run(self, feed: Feed) -> dict[str, Any]:
+        """Arrays by tensor.
+
+        Raises:
+            ModelRejectedError: ONNX Runtime refuses the feed.
+        """
+        values = self.session.run(feed)
+        return {tensor: values[output] for tensor, output in self.outputs.items()}
+
+    def scores(self, values: dict[str, Any]) -> NDArray[np.float64] | None:
+        """The first output as class scores [batch, classes], or None where it has another form."""
+        output = values.get(self.first)
+        if not isinstance(output, np.ndarray) or output.ndim != _SCORES_RANK or output.dtype.kind != "f":
+            return None
+        return output.astype(np.float64) if output.shape[1] > 1 else None
 
 
 def run_symptoms(found: Observed, count: int) -> Iterator[Symptom]:

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from deploycompress.data import Samples, Summary
 from deploycompress.errors import ModelRejectedError
 from deploycompress.flow.data_scale import Moments, factors, meetings
-from deploycompress.flow.observing import as_scores, open_tapped
+from deploycompress.flow.observing import Tapped
 from deploycompress.records.symptoms import Symptom
-from deploycompress.runtime.session import Feed, Session, SessionConfig
+from deploycompress.runtime.session import Feed, SessionConfig
 
 _FEEDS = 24
 _FEWEST = 4
@@ -44,18 +44,18 @@ def scale_symptoms(model: ir.Model, samples: Samples, config: SessionConfig) -> 
     points = [meeting for meeting in meetings(model) if meeting.source in varying]
     if not points or not samples.valid_for_accuracy:
         return
-    session = open_tapped(model, list(dict.fromkeys(point.tensor for point in points)), config)
+    tapped = Tapped.open(model, [point.tensor for point in points], config)
     moments = {point.tensor: Moments(point.axis) for point in points}
     feeds: list[Feed] = []
     scores = []
     taken = min(_FEEDS, len(samples))
     for sample in samples.picked(n * len(samples) // taken for n in range(taken)):
         try:
-            values = session.run(sample.feed)
+            values = tapped.run(sample.feed)
         except ModelRejectedError:
             continue  # named by the pass that runs every sample
         feeds.append(sample.feed)
-        scores.append(as_scores(values[session.signature.outputs[0].name]))
+        scores.append(tapped.scores(values))
         for name, found in moments.items():
             found.add(values[name])
     if len(feeds) < _FEWEST:
@@ -63,7 +63,7 @@ def scale_symptoms(model: ir.Model, samples: Samples, config: SessionConfig) -> 
     for source, ratio, meeting in factors(points, moments):
         if ratio <= 0 or not math.isfinite(ratio):
             continue
-        gain = _gain(session, feeds, scores, source, ratio)
+        gain = _gain(tapped, feeds, scores, source, ratio)
         far, off = not 1 / _FAR < ratio < _FAR, not 1 / _NEAR < ratio < _NEAR
         if (far and (gain is None or gain > _GAIN_NATS)) or (off and gain is not None and gain > _CLEAR_GAIN_NATS):
             severity = "failure" if far and gain is not None else "warning"
@@ -85,17 +85,16 @@ def scale_symptoms(model: ir.Model, samples: Samples, config: SessionConfig) -> 
 
 
 def _gain(
-    session: Session, feeds: Sequence[Feed], scores: Sequence[NDArray[np.float64] | None], source: str, ratio: float
+    tapped: Tapped, feeds: Sequence[Feed], scores: Sequence[NDArray[np.float64] | None], source: str, ratio: float
 ) -> float | None:
     """Information in the decisions on inputs / `ratio`, minus that on the inputs; None without class scores."""
     given = [each for each in scores if each is not None]
     if len(given) < len(scores) or feeds[0][source].dtype.kind != "f":
         return None
-    output = session.signature.outputs[0].name
     rescaled = []
     for feed in feeds:
         changed = {**feed, source: (feed[source] / ratio).astype(feed[source].dtype)}
-        found = as_scores(session.run(changed, [output])[output])
+        found = tapped.scores(tapped.run(changed))
         if found is None:
             return None
         rescaled.append(found)
