@@ -59,8 +59,18 @@ def _print(result: ExplainResult, write: Callable[[str], None]) -> None:
 
     ops = [(r.op_type, r.kind, r.count, f"{r.time_us:.0f}", f"{r.share:.1%}") for r in result.ops]
     write(render(("operator", "kind", "nodes", "us", "share"), ops))
-    slowest = [(r.name, r.op_type, r.kind, f"{r.time_us:.0f}", f"{r.share:.1%}") for r in result.slowest]
-    write(render(("dearest nodes", "operator", "kind", "us", "share"), slowest))
+    slowest = [
+        (
+            r.name,
+            r.op_type,
+            r.kind,
+            f"{r.time_us:.0f}",
+            f"{r.share:.1%}",
+            "-" if r.of_peak is None else f"{r.of_peak:.0%}",
+        )
+        for r in result.slowest
+    ]
+    write(render(("dearest nodes", "operator", "kind", "us", "share", "of peak"), slowest))
     if result.stayed_float:
         rows = [(r.name, r.op_type, f"{r.time_us:.0f}", r.reason) for r in result.stayed_float]
         write(render(("stayed float", "operator", "us", "why"), rows))
@@ -70,5 +80,14 @@ def _print(result: ExplainResult, write: Callable[[str], None]) -> None:
     stored = ", ".join(f"{dtype} {count}" for dtype, count in result.bytes_by_dtype.items()) or "none"
     write(f"weights in bytes: {stored}")
     write(f"{result.nodes} nodes in the file, {result.executed_nodes} executed by {result.placement.effective}")
-    write(f"conversions (Q, DQ, Cast, layout): {result.conversion_share:.1%} of the time")
+    write(
+        f"conversions (Q, DQ, Cast, layout): {result.conversion_share:.1%} of the time; "
+        f"transposes: {result.transpose_share:.1%}"
+    )
+    write(
+        f"peak of this machine's kernels: {result.peaks.float_gops:.0f} GFLOP/s in float, "
+        f"{result.peaks.int8_gops:.0f} GOP/s in int8; "
+        f"the arithmetic alone takes {result.limit_us / 1e3:.3f} ms at that rate"
+    )
+    write(f"kernels {result.time_us / 1e3:.3f} ms of {result.latency_us / 1e3:.3f} ms measured without the profiler")
     write(f"{result.source}: {result.verdict}")

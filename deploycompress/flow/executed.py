@@ -9,13 +9,16 @@ Source: ONNX Runtime session options `optimized_model_filepath` and `enable_prof
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 
 from deploycompress import model as models
+from deploycompress.flow.arithmetic import operations
 from deploycompress.passes.graph import nodes
 from deploycompress.records.measured import Placement
 from deploycompress.runtime.session import Feed, Profile, Session, SessionConfig
@@ -28,12 +31,16 @@ class Executed:
     Attributes:
         model: The graph after the runtime's fusions.
         times_us: Median kernel time of each node that ran, Loop and Scan bodies excepted, in order of the graph.
+        operations: Of those that multiply: how often, counted twice with the addition.
+        latency_us: Median time of a run of the whole model, without the profiler.
         placement: Providers that ran the nodes.
         threads: Intra-op threads.
     """
 
     model: ir.Model
     times_us: dict[ir.Node, float]
+    operations: dict[ir.Node, int]
+    latency_us: float
     placement: Placement
     threads: int
 
@@ -46,19 +53,33 @@ def execute(model: ir.Model, feed: Feed, config: SessionConfig, *, runs: int) ->
     """
     content = models.serialize(_named(model))
     weights_dir = models.weights_dir(model)
-    warm = Session(content, config, weights_dir=weights_dir)
+    plain = Session(content, config, weights_dir=weights_dir).runner(feed)
     for _ in range(runs):
-        warm.run(feed)
+        plain()
+    latencies_us: list[float] = []
     with tempfile.TemporaryDirectory(prefix="deploycompress-") as folder:
         path = Path(folder) / "executed.onnx"
         session = Session(content, config, weights_dir=weights_dir, optimized_path=path, profile_dir=Path(folder))
         for _ in range(runs):
             session.run(feed)
+            latencies_us.append(_timed_us(plain))
         profile = session.profile()
         executed = ir.load(path)
+    placement = profile.placement(config.providers, session.threads)
     return Executed(
-        executed, _joined(executed, profile), profile.placement(config.providers, session.threads), session.threads
+        executed,
+        _joined(executed, profile),
+        _operations(executed, profile),
+        float(np.median(latencies_us)),
+        placement,
+        session.threads,
     )
+
+
+def _timed_us(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return (time.perf_counter() - began) * 1e6
 
 
 def _named(model: ir.Model) -> ir.Model:
@@ -88,6 +109,12 @@ def branches(node: ir.Node) -> list[ir.Graph]:
     if node.op_type != "If":
         return []
     return [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
+
+
+def _operations(model: ir.Model, profile: Profile) -> dict[ir.Node, int]:
+    by_name = {(time.name, time.op_type): operations(time) for time in profile.nodes}
+    found = {node: by_name.get((node.name or "", node.op_type)) for node in timed_nodes(model.graph)}
+    return {node: count for node, count in found.items() if count is not None}
 
 
 def _joined(model: ir.Model, profile: Profile) -> dict[ir.Node, float]:

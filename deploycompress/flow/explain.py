@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from deploycompress import model as models
+from deploycompress.flow.arithmetic import Peaks, peaks
 from deploycompress.flow.census import Census, Kind, take
 from deploycompress.flow.executed import Executed, execute
 from deploycompress.flow.feeds import differential_feeds, shapes
@@ -32,13 +33,30 @@ class OpRow:
 
 @dataclass(frozen=True)
 class NodeRow:
-    """One node of the executed graph."""
+    """One node of the executed graph.
+
+    Attributes:
+        name: Its name there.
+        op_type: Operator.
+        kind: What it does.
+        time_us: Kernel time of one run.
+        share: Of the time of all nodes.
+        operations: Multiplications and additions of a convolution or product, None for other nodes.
+        limit_us: Least time for them at the measured peak of this machine.
+    """
 
     name: str
     op_type: str
     kind: Kind
     time_us: float
     share: float
+    operations: int | None
+    limit_us: float | None
+
+    @property
+    def of_peak(self) -> float | None:
+        """Share of the peak that the node reaches."""
+        return None if self.limit_us is None or self.time_us <= 0 else self.limit_us / self.time_us
 
 
 @dataclass(frozen=True)
@@ -71,10 +89,14 @@ class ExplainResult:
         nodes: Nodes in the file, control-flow bodies included.
         executed_nodes: Nodes that ran after the runtime's fusions, a Loop or Scan counted as one.
         time_us: Kernel time of one run (median per node, summed).
+        latency_us: Median time of one run of the whole model, without the profiler.
+        limit_us: Least time for the arithmetic of all convolutions and products at the measured peaks.
+        peaks: Best rates of this machine's kernels.
         ops: Per operator, dearest first.
         slowest: The dearest nodes.
         int8_share: Share of the time spent in int8 kernels.
         conversion_share: Share spent converting (Q, DQ, Cast, layout).
+        transpose_share: Share spent in Transpose.
         stayed_float: In a quantized model: the weighted nodes that ran in float, dearest first.
         dequantized_weights: Weights dequantized on every run.
         bytes_by_dtype: Bytes of weights in the file by element type, largest first.
@@ -88,10 +110,14 @@ class ExplainResult:
     nodes: int
     executed_nodes: int
     time_us: float
+    latency_us: float
+    limit_us: float
+    peaks: Peaks
     ops: tuple[OpRow, ...]
     slowest: tuple[NodeRow, ...]
     int8_share: float
     conversion_share: float
+    transpose_share: float
     stayed_float: tuple[StayedFloat, ...]
     dequantized_weights: tuple[DequantizedWeight, ...]
     bytes_by_dtype: dict[str, int]
@@ -145,16 +171,21 @@ def explain(
     census = take(executed.model)
     total = sum(executed.times_us.values()) or 1.0
     share = _share_by_kind(executed, census, total)
+    rows = _rows(executed, census, total, found := peaks(config))
     return ExplainResult(
         source=source,
         target=target.name,
         nodes=len(nodes(model)),
         executed_nodes=len(executed.times_us),
         time_us=sum(executed.times_us.values()),
+        latency_us=executed.latency_us,
+        limit_us=sum(row.limit_us for row in rows if row.limit_us is not None),
+        peaks=found,
         ops=_ops(executed, census, total),
-        slowest=_slowest(executed, census, total, top),
+        slowest=tuple(rows[:top]),
         int8_share=share["int8"],
         conversion_share=share["conversion"],
+        transpose_share=sum(t for node, t in executed.times_us.items() if node.op_type == "Transpose") / total,
         stayed_float=_stayed_float(executed, census),
         dequantized_weights=_dequantized(executed, census),
         bytes_by_dtype=_bytes_by_dtype(model),
@@ -179,12 +210,14 @@ def _ops(executed: Executed, census: Census, total: float) -> tuple[OpRow, ...]:
     return tuple(sorted(rows, key=lambda row: -row.time_us))
 
 
-def _slowest(executed: Executed, census: Census, total: float, top: int) -> tuple[NodeRow, ...]:
-    rows = [
-        NodeRow(node.name or "", node.op_type, census.kinds[node], time_us, time_us / total)
-        for node, time_us in executed.times_us.items()
-    ]
-    return tuple(sorted(rows, key=lambda row: -row.time_us)[:top])
+def _rows(executed: Executed, census: Census, total: float, found: Peaks) -> list[NodeRow]:
+    """Every node that ran, dearest first."""
+    rows = []
+    for node, time_us in executed.times_us.items():
+        kind, count = census.kinds[node], executed.operations.get(node)
+        limit = None if count is None else found.limit_us(count, int8=kind == "int8")
+        rows.append(NodeRow(node.name or "", node.op_type, kind, time_us, time_us / total, count, limit))
+    return sorted(rows, key=lambda row: -row.time_us)
 
 
 def _stayed_float(executed: Executed, census: Census) -> tuple[StayedFloat, ...]:

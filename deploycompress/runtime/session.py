@@ -26,6 +26,7 @@ from deploycompress.records.signature import Signature, TensorSpec
 from deploycompress.runtime.threads import available_threads
 
 Feed = Mapping[str, Any]
+Shapes = tuple[tuple[int, ...], ...]
 Optimization = Literal["none", "basic", "extended", "all"]
 
 CPU = "CPUExecutionProvider"
@@ -192,12 +193,16 @@ class NodeTime:
         op_type: Operator, e.g. "QLinearConv".
         provider: The provider that ran it.
         time_us: Median over the profiled runs, in microseconds.
+        inputs: Shape of every input in the first of them.
+        outputs: Shape of every output in the first of them.
     """
 
     name: str
     op_type: str
     provider: str
     time_us: float
+    inputs: Shapes = ()
+    outputs: Shapes = ()
 
 
 @dataclass(frozen=True)
@@ -210,14 +215,17 @@ class Profile:
     def read(cls, path: Path) -> Profile:
         """Reads a profile that ONNX Runtime wrote (Chrome trace events)."""
         times: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        seen: dict[tuple[str, str, str], tuple[Shapes, Shapes]] = {}
         for event in json.loads(path.read_text()):
             if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
                 args = event["args"]
                 name = event["name"].removesuffix("_kernel_time")
-                times[name, args["op_name"], args.get("provider", "")].append(event["dur"])
+                key = (name, args["op_name"], args.get("provider", ""))
+                times[key].append(event["dur"])
+                seen.setdefault(key, (_shapes(args, "input_type_shape"), _shapes(args, "output_type_shape")))
         return cls(
             tuple(
-                NodeTime(name, op_type, provider, float(np.median(values)))
+                NodeTime(name, op_type, provider, float(np.median(values)), *seen[name, op_type, provider])
                 for (name, op_type, provider), values in times.items()
             )
         )
@@ -231,6 +239,11 @@ class Profile:
             share[node.provider] += node.time_us
         total = sum(share.values()) or 1.0
         return Placement(tuple(requested), dict(nodes), threads, {name: t / total for name, t in share.items()})
+
+
+def _shapes(args: Mapping[str, Any], key: str) -> Shapes:
+    """Shapes of a profile event, e.g. `[{"float": [1, 3]}, {"int64": []}]`; an absent input has no entry."""
+    return tuple(tuple(shape) for entry in args.get(key, ()) for shape in entry.values())
 
 
 def profile(model: Path, feed: Feed, config: SessionConfig | None = None, *, runs: int = 20) -> Profile:
