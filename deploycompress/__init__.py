@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deploycompress.flow.bench import bench as bench
+    from deploycompress.flow.calibrate import calibrate as calibrate
     from deploycompress.flow.explain import explain as explain
     from deploycompress.flow.optimize import optimize as optimize
     from deploycompress.flow.quantize import quantize as quantize
     from deploycompress.flow.run import run as run
 
 __version__ = "0.1.0"
-__all__ = ["bench", "explain", "optimize", "quantize", "run"]
+__all__ = ["bench", "calibrate", "explain", "optimize", "quantize", "run"]
 
 
 def __getattr__(name: str) -> object:

@@ -83,6 +83,10 @@ class CheckpointRejectedError(InputRejectedError):
     """A checkpoint is damaged or would execute code when read."""
 
 
+class CalibrationRejectedError(InputRejectedError):
+    """A calibration file is damaged, foreign, or belongs to another model or other samples."""
+
+
 class EnvironmentLacksError(DeployCompressError):
     """The machine lacks a package, provider, permission or disk space."""
 

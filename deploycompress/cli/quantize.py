@@ -27,6 +27,9 @@ def quantize(
         str | None,
         typer.Option(help="Calibration samples: folder, file, module:function, or random (figures are then void)."),
     ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Statistics saved by `deploycompress calibrate`, instead of running samples.")
+    ] = None,
     dynamic: Annotated[
         bool, typer.Option("--dynamic", help="Find activation scales at run time; needs no samples.")
     ] = False,
@@ -37,6 +40,9 @@ def quantize(
     ranges: Annotated[
         str, typer.Option(help="How activation ranges are chosen: minmax, percentile, mse or entropy.")
     ] = "mse",
+    all_samples: Annotated[
+        bool, typer.Option("--all-samples", help="Calibrate on every sample, even where the ranges settle earlier.")
+    ] = False,
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave nodes float: glob on node or tensor names (several times).")
     ] = None,
@@ -64,7 +70,7 @@ def quantize(
             "output": output,
             "target": described(target, chosen),
             "form": "dynamic int8" if dynamic else "static int8",
-            "calibration": calib,
+            "calibration": calibration or calib,
             "preprocess": preprocess,
             "ranges": None if dynamic else ranges,
             "exclude": ", ".join(exclude or []) or None,
@@ -74,12 +80,14 @@ def quantize(
         model,
         output,
         calib=calib,
+        calibration=calibration,
         target=chosen,
         dynamic=dynamic,
         preprocess=preprocess,
         tokenizer=tokenizer,
         limit=limit,
         method=ranges,  # type: ignore[arg-type]  # checked against _METHODS above
+        all_samples=all_samples,
         exclude=exclude or [],
         accept_data=accept_data,
         measure=not no_measure,
@@ -103,6 +111,8 @@ def _print(result: QuantizeResult, write: Callable[[str], None]) -> None:
     write(render(("operator", "form", "nodes", "why"), rows))
     for skipped in result.skipped:
         write(f"skipped {skipped.path}: {skipped.reason}")
+    if result.samples:
+        write(f"calibrated on {result.samples} of {result.available} samples: {result.ended}")
     for note in result.notes:
         write(f"note: {note}")
     write(f"{result.output}: {verdict(result)}")

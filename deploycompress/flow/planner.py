@@ -1,58 +1,54 @@
-"""float graph + samples -> int8 plans for any set of excluded nodes, and the one whose first layers may stay float."""
+"""float graph + statistics -> int8 plans for any set of excluded nodes; the one whose first layers may stay float."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from deploycompress import model as models
-from deploycompress.calibration import RangeMethod, Statistics, TensorStatistics, collect
-from deploycompress.data import Samples
+from deploycompress.calibration import RangeMethod, Statistics
+from deploycompress.flow.gathering import Gather
 from deploycompress.flow.prefix import best_prefix, layer_times_us, tagged
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.quantization.candidates import WEIGHTED, key
-from deploycompress.quantization.plan import channel_axes, plan, required_tensors
+from deploycompress.quantization.plan import plan, required_tensors
 from deploycompress.quantization.qdq import emit_qdq
 from deploycompress.quantization.spec import QuantPlan
-from deploycompress.records.progress import Track
 from deploycompress.runtime.session import Feed, Session, SessionConfig
 from deploycompress.targets import Target
 
 
-@dataclass(frozen=True)
+@dataclass
 class Planner:
-    """Plans of one model for any exclusion; runs the samples again where a plan reads tensors not seen before."""
+    """Plans of one model for any exclusion; asks for statistics again where a plan reads tensors not seen before.
+
+    Attributes:
+        floats: The float graph.
+        target: The device whose rules decide.
+        method: How ranges are chosen.
+        gather: Where statistics come from.
+        config: How sessions are opened.
+        statistics: Everything seen so far; None before the first plan.
+    """
 
     floats: ir.Model
     target: Target
     method: RangeMethod
-    samples: Samples
+    gather: Gather
     config: SessionConfig
-    track: Track
-    seen: dict[str, TensorStatistics] = field(default_factory=dict)
+    statistics: Statistics | None = None
 
     def plan(self, excluded: frozenset[str], model: ir.Model | None = None) -> QuantPlan:
         """The plan that leaves `excluded` float, for `model` where it differs from `floats` in node names alone."""
-        wanted = [n for n in required_tensors(self.floats, self.target, excluded) if n not in self.seen]
-        if wanted or not self.seen:
-            self.seen.update(self._collect(wanted))
-        statistics = Statistics(self.seen, len(self.samples))
-        return plan(model or self.floats, self.target, statistics, method=self.method, exclude=excluded)
-
-    def _collect(self, tensors: Sequence[str]) -> Statistics:
-        statistics = collect(
-            self.floats,
-            tensors,
-            (sample.feed for sample in self.samples),
-            weights_dir=models.weights_dir(self.floats),
-            config=self.config,
-            channel_axes=channel_axes(self.floats),
-            track=lambda items, description, total=None: self.track(items, description, total or len(self.samples)),
-        )
-        statistics.require_finite()
-        return statistics
+        seen = self.statistics
+        wanted = [n for n in required_tensors(self.floats, self.target, excluded) if seen is None or n not in seen]
+        if seen is None or wanted:
+            more = self.gather(wanted, None if seen is None else seen.samples)
+            more.require_finite()
+            seen = more if seen is None else replace(seen, tensors={**seen.tensors, **more.tensors})
+            self.statistics = seen
+        return plan(model or self.floats, self.target, seen, method=self.method, exclude=excluded)
 
 
 def release_prefix(

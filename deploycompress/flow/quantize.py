@@ -6,37 +6,36 @@ load and run the file -> fidelity, latency, census of what the runtime really fu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-import onnx_ir as ir
-
 from deploycompress import data
 from deploycompress import model as models
 from deploycompress.calibration import RangeMethod
+from deploycompress.calibration.header import DataOrigin
 from deploycompress.data import Samples, Skipped
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnsupportedError, UsageError
 from deploycompress.flow import census
 from deploycompress.flow import verdict as words
 from deploycompress.flow.data_doctor import admit
 from deploycompress.flow.executed import execute
-from deploycompress.flow.feeds import differential_feeds, stable
-from deploycompress.flow.gate import Gate
+from deploycompress.flow.feeds import differential_feeds
+from deploycompress.flow.floats import open_float, rewrite
+from deploycompress.flow.gathering import FromSamples, Gather, ended
+from deploycompress.flow.origins import FromFile, data_origin, load_for
 from deploycompress.flow.planner import Planner, release_prefix
 from deploycompress.flow.selection import names_matching, nodes_named
-from deploycompress.flow.source import check_output, open_source
+from deploycompress.flow.source import check_output
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.measurement.environment import environment
 from deploycompress.measurement.fidelity import FidelityMeter
-from deploycompress.passes.base import Pass
-from deploycompress.passes.pipelines import BEFORE_QUANTIZATION
 from deploycompress.quantization.candidates import WEIGHTED
 from deploycompress.quantization.dynamic import emit_dynamic
 from deploycompress.quantization.plan import plan_dynamic, require_int8
-from deploycompress.quantization.qdq import MIN_OPSET, emit_qdq
+from deploycompress.quantization.qdq import emit_qdq
 from deploycompress.quantization.spec import NodePlan, QuantPlan
 from deploycompress.records.measured import Comparison, Fidelity
 from deploycompress.records.progress import Track, silent
@@ -45,7 +44,6 @@ from deploycompress.targets import Target
 
 _FIDELITY_SAMPLES = 128
 _MIN_SAMPLES = 8  # fewer leave the ranges to chance
-_QUANTIZED_OPS = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "MatMulInteger", "QGemm")
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,11 @@ class QuantizeResult:
         nodes: What became of every node that holds weights or moves 8-bit values, with the reason.
         rewrites: Exact rewrites applied first.
         float_layers: Layers left float because they were measured faster there.
-        samples: Calibration samples used; 0 for dynamic int8.
+        samples: Calibration samples used (feeds, for a model of a fixed batch); 0 for dynamic int8.
+        available: How many there are.
+        ended: Why no more of them were used.
         data: Where they came from.
-        fingerprint: Of the calibration samples.
+        fingerprint: Of all of them.
         skipped: Unusable files, with reasons.
         bytes_before: Size of the source, external data included.
         bytes_after: Size of the output.
@@ -81,6 +81,8 @@ class QuantizeResult:
     rewrites: tuple[str, ...]
     float_layers: tuple[str, ...]
     samples: int
+    available: int
+    ended: str
     data: str
     fingerprint: str
     skipped: tuple[Skipped, ...]
@@ -102,13 +104,15 @@ def quantize(
     source: Path,
     output: Path,
     *,
-    calib: str | None,
+    calib: str | None = None,
+    calibration: Path | None = None,
     target: Target,
     dynamic: bool = False,
     preprocess: str | None = None,
     tokenizer: Path | None = None,
     limit: int | None = None,
     method: RangeMethod = "mse",
+    all_samples: bool = False,
     exclude: Sequence[str] = (),
     accept_data: bool = False,
     measure: bool = True,
@@ -119,13 +123,15 @@ def quantize(
     Args:
         source: A float ONNX file.
         output: Where to write; never `source`.
-        calib: Calibration samples (see `data.open`); None only with `dynamic`.
+        calib: Calibration samples (see `data.open`); None only with `calibration` or `dynamic`.
+        calibration: A file of `calibrate` to take the statistics from; `calib` then serves comparison alone.
         target: The device whose rules decide the form of the graph.
         dynamic: Find activation scales at run time instead of calibrating.
         preprocess: How images become inputs (see `data.open`).
         tokenizer: Tokenizer file for text samples.
         limit: At most so many samples.
         method: How ranges are chosen from the statistics.
+        all_samples: Calibrate on every sample instead of ending when the ranges have settled.
         exclude: Globs over node and tensor names of `source` to leave float.
         accept_data: Calibrate on samples that the data doctor rejects; what it found stands in the notes.
         measure: Whether latency takes part: layers that are faster float stay float, and the result is timed.
@@ -137,40 +143,55 @@ def quantize(
         DataRejectedError: No sample is usable, or the data doctor rejects them.
         UnsupportedError: The target has no int8 kernels, or nothing in the model can use them.
         ModelRejectedError: The source is unusable or quantized already.
+        CalibrationRejectedError: `calibration` is unusable, or of another model or other samples.
         InvalidOutputError: The file written does not load or run; it was removed.
     """
-    if calib is None and not dynamic:
-        raise UsageError("static int8 needs samples", remedy="give --calib DIR, or --dynamic for none")
+    if dynamic and calibration is not None:
+        raise UsageError("dynamic int8 finds its scales at run time", remedy="leave --calibration or --dynamic out")
+    if calib is None and calibration is None and not dynamic:
+        raise UsageError(
+            "static int8 needs samples", remedy="give --calib DIR, --calibration FILE, or --dynamic for none"
+        )
     require_int8(target)
     check_output(source, output)
-    model = open_source(source)
-    _refuse_quantized(model, source)
+    model = open_float(source)
     names = names_matching(model, exclude)
+    saved = None if calibration is None else load_for(calibration, source, preprocess, tokenizer)
     signature = models.signature(model)
     samples = (
         None
         if calib is None
         else data.open(calib, signature, preprocess=preprocess, tokenizer=tokenizer, limit=limit, track=track)
     )
+    origin = None if samples is None else data_origin(samples, preprocess, tokenizer)
+    if saved is not None:
+        origin = saved.data_of(origin)
     config = SessionConfig(threads=target.threads)
     original = Session(source, config)
     admitted = () if samples is None or dynamic else admit(model, samples, config, accept=accept_data)
     feeds = differential_feeds(original, signature, calib, preprocess=preprocess, tokenizer=tokenizer)
-    floats, rewrites = _rewrite(model, original, feeds, config)
+    floats, rewrites = rewrite(model, original, feeds, config, only=saved.rewrites if saved else None)
     excluded = nodes_named(model, floats, names)
-    notes = (*_notes(samples, target), *admitted)
     measured_here = measure and words.elsewhere(target, environment().machine, environment().cpu_flags) is None
     float_layers: tuple[str, ...] = ()
+    used = 0
     if dynamic:
         chosen = plan_dynamic(floats, target, excluded)
         _require_some(chosen)
         quantized = emit_dynamic(floats, chosen)
     else:
-        assert samples is not None
-        planner = Planner(floats, target, method, samples, config, track)
+        gather: Gather
+        if saved is not None:
+            gather = FromFile(saved, rewrites)
+        else:
+            assert samples is not None
+            gather = FromSamples(floats, samples, config, None if all_samples else method, track)
+        planner = Planner(floats, target, method, gather, config)
         chosen = planner.plan(excluded)
         _require_some(chosen)
         quantized = emit_qdq(floats, chosen)
+        assert planner.statistics is not None
+        used = planner.statistics.samples
         if measured_here:
             chosen, quantized, float_layers = release_prefix(planner, excluded, chosen, quantized, feeds[0])
     models.save(quantized, output, track=track)
@@ -184,9 +205,11 @@ def quantize(
         nodes=tuple(chosen.nodes.values()),
         rewrites=rewrites,
         float_layers=float_layers,
-        samples=0 if samples is None or dynamic else samples.examples,
-        data=calib or "none",
-        fingerprint="" if samples is None else samples.fingerprint,
+        samples=used,
+        available=0 if origin is None or dynamic else origin.feeds,
+        ended="no sample was needed" if origin is None or dynamic else ended(used, origin.feeds),
+        data="none" if origin is None else origin.source,
+        fingerprint="" if origin is None else origin.fingerprint,
         skipped=() if samples is None else samples.skipped,
         bytes_before=models.size_bytes(source),
         bytes_after=models.size_bytes(output),
@@ -194,7 +217,7 @@ def quantize(
         weights_dequantized=checked.weights_dequantized,
         fidelity=checked.fidelity,
         comparison=checked.comparison,
-        notes=notes,
+        notes=(*_notes(samples, origin, used, target), *admitted),
     )
 
 
@@ -208,39 +231,6 @@ class _Checked:
     comparison: Comparison | None
 
 
-def _refuse_quantized(model: ir.Model, source: Path) -> None:
-    found = [node.op_type for node in model.graph.all_nodes() if node.op_type in _QUANTIZED_OPS]
-    if found:
-        raise ModelRejectedError(
-            f"it is quantized already ({len(found)} nodes such as {found[0]})",
-            where=str(source),
-            remedy="give the float model it was made from",
-        )
-
-
-def _rewrite(
-    model: ir.Model, original: Session, feeds: tuple[Feed, ...], config: SessionConfig
-) -> tuple[ir.Model, tuple[str, ...]]:
-    """The exact rewrites an int8 graph stands on; one that changes an output is taken back."""
-    gate = Gate(feeds, stable(original, feeds), config, measure=False)
-    steps = [("RaiseOpset", _raise_opset), *((type(step).__name__, _applied(step)) for step in BEFORE_QUANTIZATION)]
-    kept = []
-    for name, rewrite in steps:
-        after = rewrite(model)
-        if after is not model and gate.agrees(after):
-            model = after
-            kept.append(name)
-    return model, tuple(kept)
-
-
-def _raise_opset(model: ir.Model) -> ir.Model:
-    return models.raise_opset(model, MIN_OPSET)
-
-
-def _applied(step: Pass) -> Callable[[ir.Model], ir.Model]:
-    return lambda model: step(model).model
-
-
 def _require_some(chosen: QuantPlan) -> None:
     if not any(planned.form != "float" and planned.op_type in WEIGHTED for planned in chosen.nodes.values()):
         reasons = list(dict.fromkeys(f"{planned.op_type}: {planned.reason}" for planned in chosen.nodes.values()))
@@ -249,13 +239,15 @@ def _require_some(chosen: QuantPlan) -> None:
         )
 
 
-def _notes(samples: Samples | None, target: Target) -> tuple[str, ...]:
+def _notes(samples: Samples | None, origin: DataOrigin | None, used: int, target: Target) -> tuple[str, ...]:
     here = environment()
     notes = [words.elsewhere(target, here.machine, here.cpu_flags), *(samples.notes if samples is not None else ())]
-    if samples is not None and not samples.valid_for_accuracy:
+    if origin is not None and not origin.valid_for_accuracy:
         notes.append("CALIBRATED ON RANDOM DATA: the ranges are meaningless, accuracy figures are void")
-    if samples is not None and samples.examples < _MIN_SAMPLES:
-        notes.append(f"only {samples.examples} calibration samples: ranges rest on chance; 100 or more are usual")
+    if 0 < used < _MIN_SAMPLES:
+        notes.append(f"only {used} calibration samples: ranges rest on chance; 100 or more are usual")
+    if origin is not None and samples is None:
+        notes.append("compared with the float model on random inputs; --calib gives real ones")
     return tuple(note for note in notes if note)
 
 

@@ -37,6 +37,21 @@ def required_tensors(model: ir.Model, target: Target, exclude: frozenset[str] = 
     return tuple(dict.fromkeys([*found.inputs, *outputs, *in_doubt]))
 
 
+def observable_tensors(model: ir.Model, target: Target) -> tuple[str, ...]:
+    """Names of all tensors that a static plan can need statistics of, whichever nodes are excluded.
+
+    Excluding a node takes candidates away and brings none, so a tensor in question is one that a candidate reads or
+    writes; the output of a float producer is looked at where an 8-bit consumer reads it.
+    """
+    found = find(model, target)
+    names: list[str] = []
+    for node in model.graph:
+        if key(node) in found.int8:
+            read = node.inputs[:1] if node.op_type in WEIGHTED else node.inputs
+            names += [str(value.name) for value in read if value is not None and constant(value) is None]
+    return tuple(dict.fromkeys([*required_tensors(model, target), *names]))
+
+
 def channel_axes(model: ir.Model) -> dict[str, int]:
     """Axis of the channels of every input of a layer with weights; means along it correct the bias."""
     layers = [node for node in model.graph if node.op_type in WEIGHTED and node.inputs and node.inputs[0] is not None]

@@ -1,0 +1,110 @@
+"""`deploycompress calibrate`: float ONNX file and samples in, saved statistics out, whole or in shares that are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from deploycompress.cli.console import JsonOption, show_settings, stderr, stdout, track, write_json
+from deploycompress.errors import UsageError
+
+if TYPE_CHECKING:
+    from deploycompress.flow.calibrate import CalibrateResult
+
+
+def calibrate(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="MODEL", help="Float ONNX file; with --merge, the files of all shares.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where to write (default: MODEL.calib.json beside the input).")
+    ] = None,
+    calib: Annotated[
+        str | None,
+        typer.Option(help="Calibration samples: folder, file, module:function, or random (figures are then void)."),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Join the files of all shares into one.")] = False,
+    shard: Annotated[str | None, typer.Option(help="Look at share i of n alone, as i/n.")] = None,
+    target: Annotated[str, typer.Option(help="Target profile, a TOML file, or auto for this machine.")] = "auto",
+    preprocess: Annotated[str | None, typer.Option(help="How images become inputs: a preset or a file.")] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples, all shares together.")] = None,
+    json_path: JsonOption = None,
+) -> None:
+    """Save what `quantize --calibration` needs to know about the activations of a model.
+
+    Shares of the samples may be looked at on several machines: --shard 1/3 .. --shard 3/3, then --merge.
+    """
+    write = stderr if str(json_path) == "-" else stdout
+    if merge:
+        result = _merge(inputs, output, calib=calib, shard=shard)
+    else:
+        result = _calibrate(inputs, output, calib, shard, target, preprocess, tokenizer, limit)
+    for skipped in result.skipped:
+        write(f"skipped {skipped.path}: {skipped.reason}")
+    for note in result.notes:
+        write(f"note: {note}")
+    share = "" if result.shard is None else f" (share {result.shard}; join all with --merge)"
+    write(
+        f"{result.output}: {result.tensors} tensors over {result.samples} of {result.available} samples{share}, "
+        f"{result.size_bytes} bytes with its arrays"
+    )
+    write_json(result, json_path)
+
+
+def _merge(inputs: list[Path], output: Path | None, **unused: object) -> CalibrateResult:
+    from deploycompress.flow.calibrate import merge
+
+    for name, value in unused.items():
+        if value is not None:
+            raise UsageError(f"--{name} has no meaning with --merge", remedy="leave it out")
+    if output is None:
+        raise UsageError("--merge needs a place to write", remedy="give -o X.calib.json")
+    show_settings("calibrate", {"merge": ", ".join(map(str, inputs)), "output": output})
+    return merge(inputs, output)
+
+
+def _calibrate(
+    inputs: list[Path],
+    output: Path | None,
+    calib: str | None,
+    shard: str | None,
+    target: str,
+    preprocess: str | None,
+    tokenizer: Path | None,
+    limit: int | None,
+) -> CalibrateResult:
+    from deploycompress.calibration.shards import parse
+    from deploycompress.flow.calibrate import calibrate as run
+    from deploycompress.flow.host import described, resolve
+
+    if len(inputs) != 1:
+        raise UsageError(f"{len(inputs)} models are named", remedy="name one, or --merge to join calibration files")
+    if calib is None:
+        raise UsageError("calibration needs samples", remedy="give --calib DIR")
+    model, chosen, share = inputs[0], resolve(target), None if shard is None else parse(shard)
+    part = "" if share is None else f".{share.index}of{share.count}"
+    output = output or model.with_name(f"{model.stem}{part}.calib.json")
+    settings = {
+        "model": model,
+        "output": output,
+        "target": described(target, chosen),
+        "calibration": calib,
+        "preprocess": preprocess,
+        "share": share,
+    }
+    show_settings("calibrate", settings)
+    return run(
+        model,
+        output,
+        calib=calib,
+        target=chosen,
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        limit=limit,
+        shard=share,
+        track=track,
+    )
