@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from deploycompress.calibration.gram import LayerInput
+from deploycompress.calibration.histogram import LARGEST_EXPONENT, SMALLEST_EXPONENT
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -112,7 +113,7 @@ class TensorEntry(_Frozen):
     low: float
     high: float
     nonfinite: _Count
-    exponent: int
+    exponent: int = Field(ge=SMALLEST_EXPONENT, le=LARGEST_EXPONENT)
     sums: _Count | None = None
     absmax: _Count | None = None
 

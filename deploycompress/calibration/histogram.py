@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 BINS = 2048
 _HALF = BINS // 2
 _BLOCK = 1 << 18  # elements binned at a time: temporary memory stays small, and in the cache
-_SMALLEST_EXPONENT = -60  # values below 2**-60 share the middle bins: no 8-bit grid tells them from zero
-_LARGEST_EXPONENT = 128  # float32 ends just below 2**128
+SMALLEST_EXPONENT = -60  # values below 2**-60 share the middle bins: no 8-bit grid tells them from zero
+LARGEST_EXPONENT = 128  # float32 ends just below 2**128
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def _bins(values: NDArray[np.floating], exponent: int) -> NDArray[np.integer]:
 def exponent_of(bound: float) -> int:
     """Smallest e with `bound < 2**e`, so that the largest value falls into a bin and not on the open upper edge."""
     if bound <= 0.0:
-        return _SMALLEST_EXPONENT
-    return min(max(math.frexp(bound)[1], _SMALLEST_EXPONENT), _LARGEST_EXPONENT)
+        return SMALLEST_EXPONENT
+    return min(max(math.frexp(bound)[1], SMALLEST_EXPONENT), LARGEST_EXPONENT)
 
 
-EMPTY = Histogram(_SMALLEST_EXPONENT, np.zeros(BINS, np.int64))
+EMPTY = Histogram(SMALLEST_EXPONENT, np.zeros(BINS, np.int64))

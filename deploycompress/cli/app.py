@@ -17,7 +17,19 @@ from deploycompress import __version__
 from deploycompress.cli.console import stderr
 from deploycompress.errors import DeployCompressError
 
-COMMANDS = ("train", "distill", "export", "optimize", "calibrate", "quantize", "bench", "explain", "run", "doctor", "targets")
+COMMANDS = (
+    "train",
+    "distill",
+    "export",
+    "optimize",
+    "calibrate",
+    "quantize",
+    "bench",
+    "explain",
+    "run",
+    "doctor",
+    "targets",
+)
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:

@@ -1,8 +1,7 @@
-"""`deploycompress calibrate`: float ONNX file and samples in, saved statistics out, whole or in shares that are joined."""
+"""`deploycompress calibrate`: float ONNX file and samples in, saved statistics out; shares in, the whole out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 

@@ -116,7 +116,7 @@ class FromFile:
         if absent:
             reason = f" ({statistics.left[absent[0]]})" if absent[0] in statistics.left else ""
             what = f"it has no statistics of tensor {absent[0]!r}{reason}; it was made for target {origin.target}"
-            raise CalibrationRejectedError(what, where=str(self.saved.path), remedy=f"{_AGAIN} --target")
+            raise CalibrationRejectedError(what, where=str(self.saved.path), remedy=f"{_AGAIN} for this one")
         return statistics
 
 

@@ -12,7 +12,7 @@ from deploycompress.calibration.ranges import RANGE_METHODS, RangeMethod
 from deploycompress.calibration.statistics import Statistics
 from deploycompress.errors import UnsupportedError
 from deploycompress.quantization.affine import Grid, grid
-from deploycompress.quantization.candidates import WEIGHTED, Candidates, constant, find, key, why_float
+from deploycompress.quantization.candidates import JOINERS, MOVERS, WEIGHTED, Candidates, constant, find, key, why_float
 from deploycompress.quantization.spec import NodeForm, NodePlan, QuantPlan, QuantSpec
 from deploycompress.targets import Target
 
@@ -34,7 +34,9 @@ def required_tensors(model: ir.Model, target: Target, exclude: frozenset[str] = 
     # A range seen behind a clamp lies within its bounds, so only the grid built on it can overshoot them.
     in_doubt = [name for name, clamp in found.absorbed.items() if _may_overshoot(clamps[clamp], target)]
     outputs = [name for name in found.outputs if name not in found.shared]
-    return tuple(dict.fromkeys([*found.inputs, *outputs, *in_doubt]))
+    # What a layer reads may be a moved tensor, whose grid is that of another one; its channels are its own.
+    moved = [name for name in _read(model, found, WEIGHTED) if name in found.shared]
+    return tuple(dict.fromkeys([*found.inputs, *outputs, *in_doubt, *moved]))
 
 
 def observable_tensors(model: ir.Model, target: Target) -> tuple[str, ...]:
@@ -43,13 +45,19 @@ def observable_tensors(model: ir.Model, target: Target) -> tuple[str, ...]:
     Excluding a node takes candidates away and brings none, so a tensor in question is one that a candidate reads or
     writes; the output of a float producer is looked at where an 8-bit consumer reads it.
     """
-    found = find(model, target)
-    names: list[str] = []
-    for node in model.graph:
-        if key(node) in found.int8:
-            read = node.inputs[:1] if node.op_type in WEIGHTED else node.inputs
-            names += [str(value.name) for value in read if value is not None and constant(value) is None]
-    return tuple(dict.fromkeys([*required_tensors(model, target), *names]))
+    read = _read(model, find(model, target), (*WEIGHTED, *JOINERS, *MOVERS))
+    return tuple(dict.fromkeys([*required_tensors(model, target), *read]))
+
+
+def _read(model: ir.Model, found: Candidates, op_types: tuple[str, ...]) -> list[str]:
+    """Names of the activations that 8-bit nodes of these operators read."""
+    return [
+        str(value.name)
+        for node in model.graph
+        if key(node) in found.int8 and node.op_type in op_types
+        for value in (node.inputs if node.op_type in JOINERS else node.inputs[:1])
+        if value is not None and constant(value) is None
+    ]
 
 
 def channel_axes(model: ir.Model) -> dict[str, int]:

@@ -63,7 +63,7 @@ def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_static_int8_without_samples_says_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="static int8 needs samples; give --calib DIR, --calibration FILE, or --dynamic"):
+    with pytest.raises(UsageError, match="needs samples; give --calib DIR, --calibration FILE, or --dynamic"):
         quantized(residual_net(), tmp_path, calib=None)
 
 

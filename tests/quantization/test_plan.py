@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from deploycompress import targets
 from deploycompress.calibration import collect
 from deploycompress.errors import UnsupportedError
-from deploycompress.quantization.plan import plan, plan_dynamic, require_int8, required_tensors
+from deploycompress.quantization.plan import (
+    channel_axes,
+    observable_tensors,
+    plan,
+    plan_dynamic,
+    require_int8,
+    required_tensors,
+)
 from tests.quantization.nets import TARGET, feeds, quantized, residual_net
 from tests.zoo import model, normal
 
@@ -87,3 +97,34 @@ def test_dynamic_convolutions_are_refused_with_the_reason() -> None:
 def test_a_target_without_dynamic_kernels_refuses_dynamic() -> None:
     with pytest.raises(UnsupportedError, match=r"server-tensorrt has no dynamic int8 kernels"):
         plan_dynamic(residual_net(), targets.load("server-tensorrt"))
+
+
+def concatenated_net() -> ir.Model:
+    """Two branches, a Concat, a moved tensor in front of the classifier."""
+    return model(
+        """g (float[N,3,8,8] x) => (float[N,5] y) {
+            a = Conv<pads=[1,1,1,1]>(x, w0)  ra = Relu(a)
+            b = Conv<pads=[1,1,1,1]>(x, w0)  rb = Clip(b, low, high)
+            c = Concat<axis=1>(ra, rb)
+            p = MaxPool<kernel_shape=[8,8]>(c)
+            f = Flatten(p)
+            y = Gemm<transB=1>(f, w1, b1) }""",
+        w0=normal(4, 3, 3, 3),
+        w1=normal(5, 8),
+        b1=normal(5),
+        low=np.array(-0.5, np.float32),
+        high=np.array(2, np.float32),
+    )
+
+
+@given(st.sampled_from([residual_net(), residual_net("Clip(c0)"), concatenated_net()]), st.data())
+def test_whatever_is_excluded_only_observable_tensors_are_required(net: ir.Model, data: st.DataObject) -> None:
+    excluded = data.draw(st.frozensets(st.sampled_from([str(node.outputs[0].name) for node in net.graph])))
+    assert set(required_tensors(net, TARGET, excluded)) <= set(observable_tensors(net, TARGET))
+
+
+def test_the_input_of_a_layer_behind_a_mover_is_observed_for_its_bias() -> None:
+    net = concatenated_net()
+    assert "f" in required_tensors(net, TARGET)
+    found = collect(net, required_tensors(net, TARGET), feeds(net), channel_axes=channel_axes(net))
+    assert set(plan(net, TARGET, found).input_means) == {"x", "f"}
