@@ -31,6 +31,9 @@ def calibrate(
     preprocess: Annotated[str | None, typer.Option(help="How images become inputs: a preset or a file.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples, all shares together.")] = None,
+    accept_data: Annotated[
+        bool, typer.Option("--accept-data", help="Calibrate on samples that the data doctor rejects.")
+    ] = False,
     json_path: JsonOption = None,
 ) -> None:
     """Save what `quantize --calibration` needs to know about the activations of a model.
@@ -41,7 +44,7 @@ def calibrate(
     if merge:
         result = _merge(inputs, output, calib=calib, shard=shard)
     else:
-        result = _calibrate(inputs, output, calib, shard, target, preprocess, tokenizer, limit)
+        result = _calibrate(inputs, output, calib, shard, target, preprocess, tokenizer, limit, accept_data)
     for skipped in result.skipped:
         write(f"skipped {skipped.path}: {skipped.reason}")
     for note in result.notes:
@@ -75,6 +78,7 @@ def _calibrate(
     preprocess: str | None,
     tokenizer: Path | None,
     limit: int | None,
+    accept_data: bool,
 ) -> CalibrateResult:
     from deploycompress.calibration.shards import parse
     from deploycompress.flow.calibrate import calibrate as run
@@ -105,5 +109,6 @@ def _calibrate(
         tokenizer=tokenizer,
         limit=limit,
         shard=share,
+        accept_data=accept_data,
         track=track,
     )

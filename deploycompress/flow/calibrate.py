@@ -18,6 +18,7 @@ from deploycompress.calibration.files import Calibration
 from deploycompress.calibration.header import Origin, Shard
 from deploycompress.data import Samples, Skipped
 from deploycompress.errors import UsageError
+from deploycompress.flow.data_doctor import admit
 from deploycompress.flow.feeds import differential_feeds
 from deploycompress.flow.floats import open_float, rewrite
 from deploycompress.flow.gathering import FromSamples
@@ -74,6 +75,7 @@ def calibrate(
     tokenizer: Path | None = None,
     limit: int | None = None,
     shard: Shard | None = None,
+    accept_data: bool = False,
     track: Track = silent,
 ) -> CalibrateResult:
     """Writes the statistics that `quantize` reads with `calibration`.
@@ -87,13 +89,14 @@ def calibrate(
         tokenizer: Tokenizer file for text samples.
         limit: At most so many samples, all shares together.
         shard: The share of the samples to look at; None for all.
+        accept_data: Calibrate on samples that the data doctor rejects; what it found stands in the notes.
         track: Shows progress.
 
     Raises:
         UsageError: The output is not called `*.json`, or the share is empty.
         UnsupportedError: The target has no int8 kernels.
         ModelRejectedError: The source is unusable or quantized already.
-        DataRejectedError: No sample is usable, or a tensor held NaN or infinity.
+        DataRejectedError: No sample is usable, the data doctor rejects them, or a tensor held NaN or infinity.
     """
     files.check_name(output)
     require_int8(target)
@@ -103,6 +106,7 @@ def calibrate(
     samples = data.open(calib, signature, preprocess=preprocess, tokenizer=tokenizer, limit=limit, track=track)
     config = SessionConfig(threads=target.threads)
     original = Session(source, config)
+    admitted = admit(model, samples, config, accept=accept_data)
     feeds = differential_feeds(original, signature, calib, preprocess=preprocess, tokenizer=tokenizer)
     floats, rewrites = rewrite(model, original, feeds, config)
     gather = FromSamples(floats, _share(samples, shard), config, until_settled=None, track=track)
@@ -117,7 +121,7 @@ def calibrate(
         data=data_origin(samples, preprocess, tokenizer),
         shard=shard,
     )
-    return _saved(Calibration(origin, statistics), output, samples.skipped, samples.notes)
+    return _saved(Calibration(origin, statistics), output, samples.skipped, (*samples.notes, *admitted))
 
 
 def merge(paths: Sequence[Path], output: Path) -> CalibrateResult:

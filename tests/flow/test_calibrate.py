@@ -243,15 +243,15 @@ def test_a_folder_sorted_by_class_does_not_end_on_the_first_class(source: Path, 
 def test_a_released_layer_is_planned_on_the_same_samples(tmp_path: Path) -> None:
     """A second look, at tensors that only a plan with exclusions needs, takes as many samples as the first."""
     from deploycompress import data
-    from deploycompress.flow.observing import FromSamples
+    from deploycompress.flow.gathering import FromSamples
     from deploycompress.flow.planner import Planner
     from deploycompress.records.progress import silent
     from deploycompress.runtime.session import SessionConfig
 
     net = residual_net()
     opened = data.open(samples(tmp_path, count=200), models.signature(net))
-    observe = FromSamples(net, opened, SessionConfig(threads=1), "mse", silent)
-    planner = Planner(net, TARGET, "mse", observe, SessionConfig(threads=1))
+    gather = FromSamples(net, opened, SessionConfig(threads=1), "mse", silent)
+    planner = Planner(net, TARGET, "mse", gather, SessionConfig(threads=1))
     planner.plan(frozenset())
     assert planner.statistics is not None
     first = planner.statistics
