@@ -17,7 +17,6 @@ import onnx_ir as ir
 from deploycompress.passes import graph as g
 from deploycompress.passes.base import Findings, PassResult
 from deploycompress.passes.merge_clamps import clamp
-from deploycompress.passes.rewriting import remove_unread
 from deploycompress.passes.shapes import Shapes, infer
 
 
@@ -79,7 +78,7 @@ def _fold(node: ir.Node, shapes: Shapes) -> str | None:
     reason = g.bypass(node, source)
     if reason is not None:
         return reason
-    remove_unread(operands)
+    g.drop_unread(operands)
     if user.op_type == "AveragePool":
         user.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 1)
     user.attributes.pop("auto_pad", None)

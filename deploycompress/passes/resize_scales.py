@@ -16,7 +16,6 @@ import onnx_ir as ir
 
 from deploycompress.passes import graph as g
 from deploycompress.passes.base import Findings, PassResult
-from deploycompress.passes.rewriting import remove_unread
 from deploycompress.passes.shapes import Shapes, infer
 
 
@@ -123,4 +122,4 @@ def _write(model: ir.Model, node: ir.Node, scales: list[float]) -> None:
     value = g.add_initializer(model, graph, f"{g.label(node)}_scales", np.asarray(scales, np.float32))
     node.replace_input_with(2, value)
     node.resize_inputs(3)
-    remove_unread(old)
+    g.drop_unread(old)

@@ -46,30 +46,12 @@ def replace(node: ir.Node, new: ir.Value) -> str | None:
     new.type, new.shape = output.type, output.shape
     reason = g.bypass(node, new)
     if reason is not None:
-        remove_unread([new])
+        g.drop_unread([new])
         return reason
     output.name = None
     new.name = name
-    remove_unread(sources)
+    g.drop_unread(sources)
     return None
-
-
-def remove_unread(values: Sequence[ir.Value | None]) -> None:
-    """Removes the makers of `values` that nothing reads, then what only those needed, weights included."""
-    todo = [value for value in values if value is not None]
-    while todo:
-        value = todo.pop()
-        if value.uses() or value.is_graph_output() or value.is_graph_input():
-            continue
-        producer = value.producer()
-        owner = value.graph
-        if producer is None:
-            if value.is_initializer() and isinstance(owner, ir.Graph) and value.name in owner.initializers:
-                del owner.initializers[value.name or ""]
-        elif producer.graph is not None and not any(o.uses() or o.is_graph_output() for o in producer.outputs):
-            inputs = [source for source in producer.inputs if source is not None]
-            producer.graph.remove(producer, safe=True)
-            todo += inputs
 
 
 def _attribute(name: str, value: float | str | list[int]) -> ir.Attr:
