@@ -351,6 +351,20 @@ def resize_to_shape() -> ir.Model:
     )
 
 
+def channels_last() -> ir.Model:
+    """What a converter of a channels-last graph writes: each Conv between two transposes, the rest in between."""
+    to_first, to_last = "Transpose<perm=[0,3,1,2]>", "Transpose<perm=[0,2,3,1]>"
+    return model(
+        f"g (float[N,5,5,3] x) => (float[N,5,5,6] y) {{ a = {to_first}(x) b = Conv<pads=[1,1,1,1]>(a, w)"
+        f" c = {to_last}(b) d = Add(c, bias) e = Relu(d) f = {to_first}(e) h = Conv<pads=[1,1,1,1]>(f, u)"
+        f" i = {to_last}(h) j = Concat<axis=3>(i, e) k = Identity(j) l = {to_first}(k)"
+        f" m = Sigmoid(l) y = {to_last}(m) }}",
+        w=normal(3, 3, 3, 3),
+        u=normal(3, 3, 3, 3, seed=1),
+        bias=normal(3),
+    )
+
+
 def optional_inputs() -> ir.Model:
     """An omitted input in the middle (Resize without roi), an omitted output (Y of an LSTM)."""
     return model(
@@ -397,4 +411,5 @@ MODELS: dict[str, Callable[[], ir.Model]] = {
     "written_activations": written_activations,
     "clamps": clamps,
     "resize_to_shape": resize_to_shape,
+    "channels_last": channels_last,
 }

@@ -22,7 +22,7 @@ from deploycompress.passes.base import Findings, PassResult
 from deploycompress.passes.shapes import Shapes, infer
 
 # One tensor in, one of the same shape out, each element by itself.
-_ELEMENTWISE = (
+ELEMENTWISE = (
     *("Abs", "Cast", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu"),
     *("Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign"),
     *("Sqrt", "Tanh", "ThresholdedRelu"),
@@ -108,7 +108,7 @@ def _chain(last: ir.Node, shapes: Shapes) -> list[_Link]:
 
 def _elementwise_input(node: ir.Node, shapes: Shapes) -> ir.Value | None:
     """The input whose shape the output of an elementwise `node` has, or None."""
-    if g.is_op(node, *_ELEMENTWISE):
+    if g.is_op(node, *ELEMENTWISE):
         return node.inputs[0]
     if not g.is_op(node, *_WITH_SCALAR) or len(node.inputs) != 2:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploycompress.passes.base import Pass
+from deploycompress.passes.cancel_transposes import CancelTransposes
 from deploycompress.passes.common_subexpressions import ShareSubexpressions
 from deploycompress.passes.constant_targets import ConstantTargets
 from deploycompress.passes.dead_code import RemoveDeadCode
@@ -32,7 +33,7 @@ NORMALIZE: tuple[Pass, ...] = (UniqueNames(),)
 # Forms without which the other passes would not see what is there.
 PREPARE: tuple[Pass, ...] = (InlineFunctions(), LiftConstants())
 # The same operations on the same numbers, fewer of them: outputs stay equal bit for bit.
-SIMPLIFY: tuple[Pass, ...] = (FoldConstants(), ConstantTargets(), EliminateNoOps(), MergeViews())
+SIMPLIFY: tuple[Pass, ...] = (FoldConstants(), ConstantTargets(), EliminateNoOps(), MergeViews(), CancelTransposes())
 # Arithmetic moved into weights: outputs stay equal up to rounding.
 GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu())
 # Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.
