@@ -189,6 +189,31 @@ def computed_targets() -> ir.Model:
     )
 
 
+def decided_branches() -> ir.Model:
+    """Conditions that are constant, one If inside the other, a branch with a weight of its own, and outer values."""
+    built = model(
+        "g (float[2,4] x) => (float[2,4] y, float[2,4] z) { h = Relu(x)"
+        " y = If(yes) <then_branch = t () => (float[2,4] a) { k = Add(h, own) a = If(no) <then_branch = u () =>"
+        " (float[2,4] c) { c = Neg(k) }, else_branch = v () => (float[2,4] d) { d = Exp(k) }> },"
+        " else_branch = e () => (float[2,4] b) { b = Sub(h, h) }> m = If(no) <then_branch = p () => (float[2,4] q) {"
+        " q = Abs(h) }, else_branch = r () => (float[2,4] s) { s = Sqrt(h) }> z = Neg(m) }",
+        yes=np.bool_(True),
+        no=np.bool_(False),
+        own=normal(4),
+    )
+    body = next(node for node in built.graph if node.outputs[0].name == "y").attributes["then_branch"].as_graph()
+    body.register_initializer(built.graph.initializers.pop("own"))
+    return built
+
+
+def cast_chains() -> ir.Model:
+    return model(
+        "g (float[N,4] x, uint8[N,4] i) => (float[N,4] y, float[N,4] z, int32[N,4] n, float[N,4] h) {"
+        " a = Cast<to=11>(x) b = Cast<to=1>(a) y = Relu(b) c = Cast<to=5>(i) d = Cast<to=7>(c) z = Cast<to=1>(d)"
+        " e = Cast<to=11>(x) n = Cast<to=6>(e) f = Cast<to=10>(x) h = Cast<to=1>(f) }"
+    )
+
+
 def if_captures() -> ir.Model:
     return model(
         "g (float[2,4] x, bool flag) => (float[2,4] y) { h = MatMul(x, w) i = Identity(h)"
@@ -394,6 +419,8 @@ MODELS: dict[str, Callable[[], ir.Model]] = {
     "noops": noops,
     "view_chains": view_chains,
     "computed_targets": computed_targets,
+    "decided_branches": decided_branches,
+    "cast_chains": cast_chains,
     "if_captures": if_captures,
     "if_folds": if_folds,
     "loop": loop,

@@ -47,10 +47,7 @@ def _sweep(model: ir.Model) -> bool:
     left = set(g.nodes(model))
     removed = [node for node in control_flow if node not in left]
     for node in removed:
-        for body in g.bodies(node):
-            for inner in body.all_nodes():
-                for index in range(len(inner.inputs)):
-                    inner.replace_input_with(index, None)
+        g.detach(node)
     return bool(removed)
 
 

@@ -28,6 +28,8 @@ class EliminateNoOps:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`; refuses nodes that stand between two names the caller sees."""
         found = Findings()
+        if not g.contains(model, *_NOOPS):
+            return found.result(model, model)
         after = model.clone()
         shapes = infer(after)
         for node in g.nodes(after):
@@ -63,17 +65,46 @@ def _cast_like(node: ir.Node, shapes: Shapes) -> bool:
 
 
 def _same_shape(node: ir.Node, shapes: Shapes) -> bool:
-    """Reshape, Flatten, Expand, Tile: output shape certain and equal, or a target of zeros ("keep") for every axis."""
+    """Reshape, Flatten, Expand, Tile and reductions: output shape certain and equal, or a target that keeps every axis.
+
+    A reduction that leaves the shape as it was summed, averaged or compared one element.
+    """
     if views.same(shapes.symbolic(node.inputs[0]), shapes.symbolic(node.outputs[0])):
         return True
     target = g.array(g.input_at(node, 1))
     dims = shapes.of(node.inputs[0])
+    if node.op_type == "Expand" and target is not None and dims is not None:
+        return len(target) <= len(dims) and bool((target == 1).all())
     if node.op_type != "Reshape" or target is None or dims is None or g.int_attribute(node, "allowzero", 0):
         return False
     known = [t == 0 or t == d for t, d in zip(target.tolist(), dims, strict=False)]
     # One -1 is the axis that is left over: it keeps its length where every other axis keeps its own.
     free = [t for t, same in zip(target.tolist(), known, strict=False) if not same]
     return len(target) == len(dims) and all(dims[i] != 0 for i in range(len(dims))) and free in ([], [-1])
+
+
+def _neutral(node: ir.Node, shapes: Shapes) -> bool:
+    """Times 1, by 1, minus 0, and for integers plus 0 (a floating-point -0 + 0 is +0), where that broadcasts nothing."""
+    tensor = g.constant(node.inputs[1])
+    if tensor is None or tensor.nbytes > _LARGEST_NEUTRAL_BYTES:
+        return False
+    constant = tensor.numpy()
+    element = 1 if node.op_type in ("Mul", "Div") else 0
+    if constant.dtype.kind not in "fiu" or constant.size == 0 or (constant != element).any():
+        return False
+    if node.op_type == "Add" and constant.dtype.kind == "f":
+        return False
+    return not constant.ndim or views.same(shapes.symbolic(node.inputs[0]), shapes.symbolic(node.outputs[0]))
+
+
+def _unbounded(node: ir.Node, shapes: Shapes) -> bool:
+    del shapes
+    return not node.attributes and all(value is None for value in node.inputs[1:])
+
+
+def _one_output(node: ir.Node, shapes: Shapes) -> bool:
+    del shapes
+    return len(node.outputs) == 1
 
 
 def _transpose(node: ir.Node, shapes: Shapes) -> bool:
@@ -117,6 +148,8 @@ def _slice(node: ir.Node, shapes: Shapes) -> bool:
     return all(e >= _END or (d is not None and e >= d) for e, d in zip(ends.tolist(), lengths, strict=True))
 
 
+# Larger ones are weights, which are not read from disk to be looked at.
+_LARGEST_NEUTRAL_BYTES = 65536
 # An end this large means "to the end" whatever the length (exporters write INT64_MAX, INT32_MAX or close to them).
 _END = 2**31 - 1
 
@@ -133,6 +166,10 @@ _NOOPS: dict[str, Callable[[ir.Node, Shapes], bool]] = {
     "Flatten": _same_shape,
     "Expand": _same_shape,
     "Tile": _same_shape,
+    **dict.fromkeys(("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"), _same_shape),
+    **dict.fromkeys(("Mul", "Div", "Add", "Sub"), _neutral),
+    "Clip": _unbounded,
+    "Split": _one_output,
     "Transpose": _transpose,
     "Dropout": _dropout,
     "Pad": _pad,

@@ -153,11 +153,19 @@ def bypass(node: ir.Node, source: ir.Value, index: int = 0) -> str | None:
         name, output.name = output.name, None
         source.name = name
     else:
-        if source.shape is None:
-            source.shape = output.shape
+        if source.shape is None and output.type is not None:  # a shape without a type cannot be stored
+            source.shape, source.type = output.shape, source.type or output.type
         output.replace_all_uses_with(source)
     graph.remove(node, safe=True)
     return None
+
+
+def detach(control_flow: ir.Node) -> None:
+    """Makes the bodies of a node that was removed read nothing, so that nothing outside counts them as readers."""
+    for body in bodies(control_flow):
+        for inner in body.all_nodes():
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
 
 
 def drop_unread(candidates: Iterable[ir.Value | None]) -> None:

@@ -129,7 +129,7 @@ def _take_out(chain: list[_Link], source: ir.Value, shapes: Shapes) -> None:
             node.graph.remove(node, safe=True)
             g.drop_unread(others)
         else:
-            output.shape = source.shape
+            output.shape = None  # it was that of the view
             shapes.lengths[output] = shapes.lengths[source]
             source = output
 

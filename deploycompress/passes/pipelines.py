@@ -15,9 +15,11 @@ from deploycompress.passes.fold_pad import FoldPad
 from deploycompress.passes.gelu_form import RewriteGelu
 from deploycompress.passes.global_average_pool import ReduceMeanToGlobalAveragePool
 from deploycompress.passes.hard_activations import RecogniseHardActivations
+from deploycompress.passes.inline_branches import InlineBranches
 from deploycompress.passes.inline_functions import InlineFunctions
 from deploycompress.passes.lift_constants import LiftConstants
 from deploycompress.passes.matmul_to_gemm import MatMulToGemm
+from deploycompress.passes.merge_casts import MergeCasts
 from deploycompress.passes.merge_clamps import MergeClamps
 from deploycompress.passes.merge_views import MergeViews
 from deploycompress.passes.resize_scales import ResizeByScales
@@ -33,7 +35,15 @@ NORMALIZE: tuple[Pass, ...] = (UniqueNames(),)
 # Forms without which the other passes would not see what is there.
 PREPARE: tuple[Pass, ...] = (InlineFunctions(), LiftConstants())
 # The same operations on the same numbers, fewer of them: outputs stay equal bit for bit.
-SIMPLIFY: tuple[Pass, ...] = (FoldConstants(), ConstantTargets(), EliminateNoOps(), MergeViews(), CancelTransposes())
+SIMPLIFY: tuple[Pass, ...] = (
+    FoldConstants(),
+    InlineBranches(),
+    ConstantTargets(),
+    MergeCasts(),
+    EliminateNoOps(),
+    MergeViews(),
+    CancelTransposes(),
+)
 # Arithmetic moved into weights: outputs stay equal up to rounding.
 GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu())
 # Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.

@@ -33,6 +33,12 @@ def test_chain_of_noops_disappears_and_the_one_between_input_and_output_stays() 
         "Pad(x, pads)",
         "Expand(x, big)",
         "Tile(x, twice)",
+        "Expand(x, cube)",
+        "ReduceSum<keepdims=1>(x, one)",
+        "Mul(x, ones)",  # it raises the rank
+        "Add(x, nought)",  # -0 + 0 is +0
+        "Mul(x, nought)",
+        "Clip(x, nought)",
     ],
 )
 def test_operator_that_changes_something_stays(expression: str) -> None:
@@ -46,10 +52,49 @@ def test_operator_that_changes_something_stays(expression: str) -> None:
         "pads": [0, 0, 0, 1],
         "big": [5, 1, 1],
         "twice": [2, 1],
+        "cube": [1, 1, 1],
     }
     weights = {k: np.asarray(v, np.int64) for k, v in arrays.items() if k in expression}
+    floats = {"ones": np.ones((1, 1, 1), np.float32), "nought": np.float32(0)}
+    weights |= {k: v for k, v in floats.items() if k in expression}
     model = zoo.model(f"g (float[4,4] x) => (float[4,4] y) {{ h = {expression} y = Abs(h) }}", **weights)
     assert EliminateNoOps()(model).changes == ()
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "Mul(x, unit)",
+        "Div(x, row)",
+        "Sub(x, nought)",
+        "Clip(x)",
+        "Split<axis=1>(x)",
+        "Expand(x, keep)",
+        "ReduceMean<axes=[1], keepdims=1>(x)",
+        "ReduceSum<keepdims=1>(x, one)",
+        "Reshape(x, same)",
+    ],
+)
+def test_operator_that_changes_nothing_goes_with_a_free_batch(expression: str) -> None:
+    arrays = {
+        "unit": np.float32(1),
+        "row": np.ones((1, 4), np.float32),
+        "nought": np.float32(0),
+        "keep": np.asarray([1, 1], np.int64),
+        "one": np.asarray([1], np.int64),
+        "same": np.asarray([0, 1, 4], np.int64),
+    }
+    weights = {k: v for k, v in arrays.items() if k in expression}
+    before = zoo.model(f"g (float[N,1,4] x) => (float[N,1,4] y) {{ h = {expression} y = Abs(h) }}", **weights)
+    after = EliminateNoOps()(before).model
+    assert [node.op_type for node in after.graph] == ["Abs"]
+    for free in (0, 1, 3):
+        assert_same_outputs(before, after, free=free)
+
+
+def test_integer_plus_nothing_goes() -> None:
+    before = zoo.model("g (int64[3] x) => (int64[3] y) { h = Add(x, nought) y = Abs(h) }", nought=np.int64(0))
+    assert [node.op_type for node in EliminateNoOps()(before).model.graph] == ["Abs"]
 
 
 @pytest.mark.parametrize("target", [[0, 0, 0], [0, -1, 6], [-1, 4, 6], [0, 4, -1]])
