@@ -84,7 +84,7 @@ def _same_shape(node: ir.Node, shapes: Shapes) -> bool:
 
 
 def _neutral(node: ir.Node, shapes: Shapes) -> bool:
-    """Times 1, by 1, minus 0, and for integers plus 0 (a floating-point -0 + 0 is +0), where that broadcasts nothing."""
+    """Times 1, by 1, minus 0, and for integers plus 0 (of floats, -0 + 0 is +0), where that broadcasts nothing."""
     tensor = g.constant(node.inputs[1])
     if tensor is None or tensor.nbytes > _LARGEST_NEUTRAL_BYTES:
         return False
