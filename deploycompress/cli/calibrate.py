@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from deploycompress.cli.byte_size import byte_size
 from deploycompress.cli.console import JsonOption, show_settings, stderr, stdout, track, write_json
 from deploycompress.errors import UsageError
 
@@ -31,6 +32,12 @@ def calibrate(
     preprocess: Annotated[str | None, typer.Option(help="How images become inputs: a preset or a file.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples, all shares together.")] = None,
+    grams: Annotated[
+        bool, typer.Option("--grams", help="Add the Gram matrix of the input of every layer with weights.")
+    ] = False,
+    calib_memory: Annotated[
+        str | None, typer.Option(help="Gram matrices held at a time, e.g. 512MiB; the samples are read again for more.")
+    ] = None,
     accept_data: Annotated[
         bool, typer.Option("--accept-data", help="Calibrate on samples that the data doctor rejects.")
     ] = False,
@@ -44,15 +51,17 @@ def calibrate(
     if merge:
         result = _merge(inputs, output, calib=calib, shard=shard)
     else:
-        result = _calibrate(inputs, output, calib, shard, target, preprocess, tokenizer, limit, accept_data)
+        given = (calib, shard, target, preprocess, tokenizer, limit, grams, calib_memory, accept_data)
+        result = _calibrate(inputs, output, *given)
     for skipped in result.skipped:
         write(f"skipped {skipped.path}: {skipped.reason}")
     for note in result.notes:
         write(f"note: {note}")
     share = "" if result.shard is None else f" (share {result.shard}; join all with --merge)"
+    grams_too = f" and {result.grams} Gram matrices" if result.grams else ""
     write(
-        f"{result.output}: {result.tensors} tensors over {result.samples} of {result.available} samples{share}, "
-        f"{result.size_bytes} bytes with its arrays"
+        f"{result.output}: {result.tensors} tensors{grams_too} over {result.samples} of {result.available} samples"
+        f"{share}, {result.size_bytes} bytes with its arrays"
     )
     write_json(result, json_path)
 
@@ -78,6 +87,8 @@ def _calibrate(
     preprocess: str | None,
     tokenizer: Path | None,
     limit: int | None,
+    grams: bool,
+    calib_memory: str | None,
     accept_data: bool,
 ) -> CalibrateResult:
     from deploycompress.calibration.shards import parse
@@ -98,6 +109,7 @@ def _calibrate(
         "calibration": calib,
         "preprocess": preprocess,
         "share": share,
+        "Gram matrices": (calib_memory or "all at a time") if grams else None,
     }
     show_settings("calibrate", settings)
     return run(
@@ -109,6 +121,8 @@ def _calibrate(
         tokenizer=tokenizer,
         limit=limit,
         shard=share,
+        grams=grams,
+        memory_bytes=None if calib_memory is None else byte_size(calib_memory, "--calib-memory"),
         accept_data=accept_data,
         track=track,
     )

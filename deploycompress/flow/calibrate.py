@@ -24,7 +24,7 @@ from deploycompress.flow.floats import open_float, rewrite
 from deploycompress.flow.gathering import FromSamples
 from deploycompress.flow.origins import data_origin
 from deploycompress.flow.source import check_output
-from deploycompress.quantization.plan import observable_tensors, require_int8
+from deploycompress.quantization.plan import layer_inputs, observable_tensors, require_int8
 from deploycompress.records.progress import Track, silent
 from deploycompress.runtime.session import Session, SessionConfig
 from deploycompress.targets import Target
@@ -40,6 +40,7 @@ class CalibrateResult:
         target: Name of the target.
         rewrites: Exact rewrites applied first.
         tensors: Number of tensors looked at.
+        grams: Number of Gram matrices.
         samples: Number of samples they were looked at on.
         available: Number of samples there are.
         shard: The share, i/n; None for all samples.
@@ -55,6 +56,7 @@ class CalibrateResult:
     target: str
     rewrites: tuple[str, ...]
     tensors: int
+    grams: int
     samples: int
     available: int
     shard: str | None
@@ -75,6 +77,8 @@ def calibrate(
     tokenizer: Path | None = None,
     limit: int | None = None,
     shard: Shard | None = None,
+    grams: bool = False,
+    memory_bytes: int | None = None,
     accept_data: bool = False,
     track: Track = silent,
 ) -> CalibrateResult:
@@ -89,11 +93,13 @@ def calibrate(
         tokenizer: Tokenizer file for text samples.
         limit: At most so many samples, all shares together.
         shard: The share of the samples to look at; None for all.
+        grams: Whether to add `X^T X` of the input of every layer with weights.
+        memory_bytes: What the Gram matrices may take at a time; more than that go over the samples again.
         accept_data: Calibrate on samples that the data doctor rejects; what it found stands in the notes.
         track: Shows progress.
 
     Raises:
-        UsageError: The output is not called `*.json`, or the share is empty.
+        UsageError: The output is not called `*.json`, the share is empty, or one Gram matrix exceeds `memory_bytes`.
         UnsupportedError: The target has no int8 kernels.
         ModelRejectedError: The source is unusable or quantized already.
         DataRejectedError: No sample is usable, the data doctor rejects them, or a tensor held NaN or infinity.
@@ -109,7 +115,9 @@ def calibrate(
     admitted = admit(model, samples, config, accept=accept_data)
     feeds = differential_feeds(original, signature, calib, preprocess=preprocess, tokenizer=tokenizer)
     floats, rewrites = rewrite(model, original, feeds, config)
-    gather = FromSamples(floats, _share(samples, shard), config, until_settled=None, track=track)
+    layers = layer_inputs(floats) if grams else ()
+    share = _share(samples, shard)
+    gather = FromSamples(floats, share, config, None, track, layers, memory_bytes)
     statistics = gather(observable_tensors(floats, target))
     statistics.require_finite()
     origin = Origin(
@@ -166,6 +174,7 @@ def _saved(
         target=origin.target,
         rewrites=origin.rewrites,
         tensors=len(statistics),
+        grams=len(statistics.grams),
         samples=statistics.samples,
         available=origin.data.feeds,
         shard=None if origin.shard is None else str(origin.shard),

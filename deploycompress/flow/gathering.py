@@ -13,7 +13,7 @@ from typing import Protocol
 import onnx_ir as ir
 
 from deploycompress import model as models
-from deploycompress.calibration import RangeMethod, Statistics, collect
+from deploycompress.calibration import LayerInput, RangeMethod, Statistics, collect
 from deploycompress.calibration.settling import rounds, settled
 from deploycompress.data import Samples
 from deploycompress.quantization.plan import channel_axes
@@ -40,6 +40,8 @@ class FromSamples:
         until_settled: Ends when the ranges that this method chooses have settled; None uses every sample. Random
             samples are all used: nothing is known from their agreement.
         track: Shows progress.
+        grams: Layer inputs whose Gram matrices are wanted too.
+        memory_bytes: What those of one pass over the samples may take; None for any amount.
     """
 
     floats: ir.Model
@@ -47,6 +49,8 @@ class FromSamples:
     config: SessionConfig
     until_settled: RangeMethod | None
     track: Track
+    grams: Sequence[LayerInput] = ()
+    memory_bytes: int | None = None
 
     def __call__(self, tensors: Sequence[str], samples: int | None = None) -> Statistics:
         """See `Gather`."""
@@ -59,6 +63,8 @@ class FromSamples:
             weights_dir=models.weights_dir(self.floats),
             config=self.config,
             channel_axes=channel_axes(self.floats),
+            grams=self.grams,
+            memory_bytes=self.memory_bytes,
             settled=None if method is None or samples is not None else settled(method),
             track=lambda items, description, total=None: self.track(items, description, total or len(feeds)),
         )

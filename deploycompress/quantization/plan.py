@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from deploycompress.calibration.gram import LayerInput
 from deploycompress.calibration.ranges import RANGE_METHODS, RangeMethod
 from deploycompress.calibration.statistics import Statistics
 from deploycompress.errors import UnsupportedError
@@ -58,6 +59,13 @@ def _read(model: ir.Model, found: Candidates, op_types: tuple[str, ...]) -> list
         for value in (node.inputs if node.op_type in JOINERS else node.inputs[:1])
         if value is not None and constant(value) is None
     ]
+
+
+def layer_inputs(model: ir.Model) -> tuple[LayerInput, ...]:
+    """What the constant weights of the main graph multiply; layers that read one tensor alike share an entry."""
+    layers = [node for node in model.graph if node.op_type in WEIGHTED and len(node.inputs) > 1]
+    found = (LayerInput.of(node) for node in layers if node.inputs[1] is not None and constant(node.inputs[1]))
+    return tuple(dict.fromkeys(layer for layer in found if layer is not None))
 
 
 def channel_axes(model: ir.Model) -> dict[str, int]:

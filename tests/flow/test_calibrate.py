@@ -266,3 +266,19 @@ def test_a_released_layer_is_planned_on_the_same_samples(tmp_path: Path) -> None
 def test_public_targets_are_used(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="server-cuda cannot run int8"):
         calibrate(tmp_path / "m.onnx", tmp_path / "x.json", calib="random", target=targets.load("server-cuda"))
+
+
+def test_gram_matrices_are_saved_whatever_the_memory_allows_at_a_time(source: Path, tmp_path: Path) -> None:
+    calib = samples(tmp_path)
+    whole = calibrate(source, tmp_path / "a.json", calib=calib, target=TARGET, grams=True)
+    largest = max(layer.size_bytes for layer in files.load(whole.output).statistics.grams)
+    split = calibrate(source, tmp_path / "b.json", calib=calib, target=TARGET, grams=True, memory_bytes=largest)
+    one, other = (files.load(result.output).statistics.grams for result in (whole, split))
+    assert whole.grams == split.grams == len(one) > 1
+    assert one.keys() == other.keys()
+    for layer, gram in one.items():
+        # Other taps in each pass, so the runtime fuses other nodes.
+        np.testing.assert_allclose(other[layer].products, gram.products, rtol=1e-4, atol=1e-4)
+    with pytest.raises(UsageError, match="more than the budget"):
+        calibrate(source, tmp_path / "c.json", calib=calib, target=TARGET, grams=True, memory_bytes=8)
+    assert not (tmp_path / "c.json").exists()
