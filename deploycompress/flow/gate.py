@@ -8,6 +8,9 @@ The rule, in this order:
 4. Fewer nodes or fewer bytes, or FASTER beyond noise: kept. A step that trades one of nodes and bytes for the other is
    kept where nodes shrink: each costs a dispatch on every run, bytes cost once.
 5. Otherwise taken back: no gain, no change.
+
+Where latency is not measured, outputs are compared once, behind the last step; only if they differ there does every
+step run again and answer for itself.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from deploycompress.measurement.compare import quick_compare
 from deploycompress.passes.base import Pass
 from deploycompress.passes.graph import nodes
 from deploycompress.records.measured import Comparison
+from deploycompress.records.progress import Track, silent
 from deploycompress.records.steps import StepOutcome
 from deploycompress.runtime.session import Feed, Session, SessionConfig
 
@@ -36,13 +40,13 @@ class Candidate:
 
     Attributes:
         model: The graph.
-        session: It, opened.
+        session: It, opened; None where nothing is to be run.
         node_count: Nodes in the graph and its control-flow bodies.
         size_bytes: Bytes of the file, external data included.
     """
 
     model: ir.Model
-    session: Session
+    session: Session | None
     node_count: int
     size_bytes: int
 
@@ -76,6 +80,10 @@ class Gate:
         session = Session(content, self.config, weights_dir=weights_dir)
         return Candidate(model, session, len(nodes(model)), len(content) + _external_bytes(model))
 
+    def weigh(self, model: ir.Model) -> Candidate:
+        """Counts nodes and bytes of `model` without opening it."""
+        return Candidate(model, None, len(nodes(model)), len(models.serialize(model)) + _external_bytes(model))
+
     def disagreement(self, session: Session) -> str | None:
         """The first difference to the original outputs on any feed, or None."""
         for feed, expected in zip(self.feeds, self.reference, strict=True):
@@ -90,13 +98,14 @@ class Gate:
     def agrees(self, model: ir.Model) -> bool:
         """Whether ONNX Runtime loads `model` and it gives the original outputs on every feed."""
         try:
-            return self.disagreement(self.open(model).session) is None
+            session = self.open(model).session
+            return session is not None and self.disagreement(session) is None
         except ModelRejectedError:
             return False
 
-    def compare(self, before: Session, after: Session) -> Comparison | None:
+    def compare(self, before: Session | None, after: Session | None) -> Comparison | None:
         """Latency of `after` against `before`; SLOWER only where a second, longer measurement says so too."""
-        if not self.measure:
+        if not self.measure or before is None or after is None:
             return None
         first = quick_compare(before, after, self.feeds[0], budget_s=self.budget_s)
         if first.verdict != "SLOWER":
@@ -104,20 +113,57 @@ class Gate:
         return quick_compare(before, after, self.feeds[0], budget_s=2 * self.budget_s)
 
 
-def run_step(step: Pass, before: Candidate, gate: Gate) -> tuple[Candidate, StepOutcome]:
-    """Runs `step` on `before` and returns the candidate to go on with and what happened."""
+def run_steps(
+    steps: Sequence[Pass], model: ir.Model, gate: Gate, track: Track = silent
+) -> tuple[Candidate, Candidate, tuple[StepOutcome, ...]]:
+    """Runs `steps` in order on `model`: it as a candidate, the one to go on with, and what each step did.
+
+    Raises:
+        ModelRejectedError: ONNX Runtime cannot load `model`.
+    """
+    if not gate.measure:
+        first = gate.weigh(model)
+        last, outcomes = _in_turn(steps, first, gate, track, trusting=True)
+        if last is first or gate.agrees(last.model):
+            return first, last, outcomes
+    first = gate.open(model)
+    return first, *_in_turn(steps, first, gate, track, trusting=False)
+
+
+def _in_turn(
+    steps: Sequence[Pass], first: Candidate, gate: Gate, track: Track, *, trusting: bool
+) -> tuple[Candidate, tuple[StepOutcome, ...]]:
+    current, outcomes = first, []
+    for step in track(steps, "rewriting", len(steps)):
+        current, outcome = run_step(step, current, gate, trusting=trusting)
+        outcomes.append(outcome)
+    return current, tuple(outcomes)
+
+
+def run_step(step: Pass, before: Candidate, gate: Gate, *, trusting: bool = False) -> tuple[Candidate, StepOutcome]:
+    """Runs `step` on `before` and returns the candidate to go on with and what happened.
+
+    Args:
+        step: The rewrite.
+        before: What it starts from.
+        gate: The judge.
+        trusting: Leave the comparison of outputs to the caller.
+    """
     result = step(before.model)
     comparison = None
     after: Candidate | None = None
     if not result.changes:
         kept, reason = False, "found nothing to change"
+    elif trusting:
+        after = gate.weigh(result.model)
+        kept, reason = judge(before, after, None, None)
     else:
         try:
             after = gate.open(result.model)
         except ModelRejectedError as error:
             kept, reason = False, f"reverted: {error.what}"
         else:
-            found = gate.disagreement(after.session)
+            found = gate.disagreement(after.session) if after.session is not None else None
             comparison = gate.compare(before.session, after.session) if found is None else None
             kept, reason = judge(before, after, found, comparison)
     shown = after or before

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from deploycompress import model as models
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnknownNameError, UsageError
 from deploycompress.flow.feeds import differential_feeds, stable
-from deploycompress.flow.gate import Gate, run_step
+from deploycompress.flow.gate import Gate, run_steps
 from deploycompress.flow.source import check_output, open_source
 from deploycompress.model.atomic import created, plain_errors, publish, temporary
 from deploycompress.passes import pipelines
@@ -119,11 +119,7 @@ def optimize(
     original = Session(source, config)
     feeds = differential_feeds(original, models.signature(model), data, preprocess=preprocess, tokenizer=tokenizer)
     gate = Gate(feeds, stable(original, feeds), config, measure, budget_s)
-    first = current = gate.open(model)
-    outcomes = []
-    for step in track(steps, "rewriting", len(steps)):
-        current, outcome = run_step(step, current, gate)
-        outcomes.append(outcome)
+    first, current, outcomes = run_steps(steps, model, gate, track)
     if current is first and not fix_dims and not models.data_files(source):
         _copy(source, output)
     else:
@@ -134,7 +130,7 @@ def optimize(
         output=output,
         target=target.name,
         level=level,
-        steps=tuple(outcomes),
+        steps=outcomes,
         nodes_before=first.node_count,
         nodes_after=current.node_count,
         bytes_before=models.size_bytes(source),

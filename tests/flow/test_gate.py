@@ -10,12 +10,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from deploycompress.flow.gate import Candidate, Gate, judge, run_step
+from deploycompress.flow.gate import Candidate, Gate, judge, run_step, run_steps
 from deploycompress.passes import graph as g
 from deploycompress.passes.base import Findings, PassResult
+from deploycompress.passes.dead_code import RemoveDeadCode
 from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
 from deploycompress.records.measured import Comparison, Interval
-from deploycompress.runtime.session import SessionConfig
+from deploycompress.runtime.session import Session, SessionConfig
 from tests import zoo
 
 FASTER = Comparison(1.2, Interval(1.1, 1.3), "FASTER", 20)
@@ -47,14 +48,28 @@ class NegateFirstWeight:
 
 
 @dataclass(frozen=True)
-class BreakGraph:
-    """A rewrite whose result does not load."""
+class DropRelu:
+    """A rewrite that is wrong and saves a node."""
 
     exact: ClassVar[bool] = True
 
     def __call__(self, model: ir.Model) -> PassResult:
         found, after = Findings(), model.clone()
-        next(iter(after.graph)).op_type = "NoSuchOperator"
+        relu = next(node for node in after.graph if node.op_type == "Relu")
+        g.bypass(relu, relu.inputs[0])
+        found.changed("y", "Relu removed")
+        return found.result(model, after)
+
+
+@dataclass(frozen=True)
+class BreakGraph:
+    """A rewrite whose result does not load, and is a byte smaller."""
+
+    exact: ClassVar[bool] = True
+
+    def __call__(self, model: ir.Model) -> PassResult:
+        found, after = Findings(), model.clone()
+        next(iter(after.graph)).op_type = "Cnv"
         found.changed("x", "renamed")
         return found.result(model, after)
 
@@ -100,7 +115,28 @@ def test_step_whose_result_does_not_load_is_reverted_with_the_runtimes_reason() 
     first, rule = gate(zoo.conv_batchnorm())
     after, outcome = run_step(BreakGraph(), first, rule)
     assert after is first
-    assert "NoSuchOperator" in outcome.reason
+    assert "Cnv" in outcome.reason
+
+
+@pytest.mark.parametrize("wrong", [DropRelu(), BreakGraph()])
+def test_wrong_step_among_others_is_found_and_taken_back_alone_without_measuring(wrong: DropRelu | BreakGraph) -> None:
+    model = zoo.conv_batchnorm()
+    _, rule = gate(model)
+    _, after, outcomes = run_steps((FoldBatchNormalization(), wrong), model, rule)
+    assert [outcome.kept for outcome in outcomes] == [True, False]
+    assert "no gain" not in outcomes[1].reason
+    assert (after.node_count, rule.agrees(after.model)) == (2, True)
+
+
+def test_steps_that_agree_are_compared_once_without_measuring(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = zoo.conv_batchnorm()
+    _, rule = gate(model)
+    opened = []
+    session = Session.__init__
+    monkeypatch.setattr(Session, "__init__", lambda self, *a, **k: opened.append(0) or session(self, *a, **k))
+    _, after, outcomes = run_steps((FoldBatchNormalization(), RemoveDeadCode()), model, rule)
+    assert [outcome.kept for outcome in outcomes] == [True, False]
+    assert (after.node_count, len(opened)) == (2, 1)
 
 
 @pytest.mark.parametrize("step", [NegateFirstWeight(), BreakGraph()])
