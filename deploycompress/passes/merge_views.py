@@ -44,9 +44,12 @@ class MergeViews:
         after = model.clone()
         shapes = infer(after)
         taken = g.names(after)
-        for node in g.nodes(after):
-            if node.graph is not None and views.is_view(node, shapes):
-                _merge(node, shapes, taken, found)
+        seen = -1
+        while seen < len(found.changes):  # a view that goes may leave another with one reader
+            seen = len(found.changes)
+            for node in g.nodes(after):
+                if node.graph is not None and views.is_view(node, shapes):
+                    _merge(node, shapes, taken, found)
         return found.result(model, after)
 
 
