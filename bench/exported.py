@@ -80,7 +80,7 @@ def exported(
     with quiet(), torch.no_grad(), _traceable_masks() if exporter == "legacy" else contextlib.nullcontext():
         torch.manual_seed(0)
         module = _BUILDERS[name](size, attention).eval()
-        _add_outliers(module)
+        _liven(module)
         inputs = _inputs(name, size)
         outputs = [key for key, value in module(**_example(inputs)).items() if isinstance(value, torch.Tensor)]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,15 +134,15 @@ def _example(inputs: Inputs) -> dict[str, torch.Tensor]:
     return dict(zip(inputs.names, inputs.tensors, strict=True))
 
 
-def _add_outliers(module: torch.nn.Module) -> None:
-    """Random gains and shifts in every normalization, with four channels ten times larger."""
+def _liven(module: torch.nn.Module) -> None:
+    """Random biases and gains, with four gains of every normalization ten times larger: fresh ones are all 0 or 1."""
     for part in module.modules():
-        weight = getattr(part, "weight", None)
+        bias, weight = getattr(part, "bias", None), getattr(part, "weight", None)
+        if isinstance(bias, torch.nn.Parameter):
+            bias.normal_(std=0.1)
         if "Norm" in type(part).__name__ and isinstance(weight, torch.nn.Parameter):
-            weight.copy_(1 + 0.1 * torch.randn_like(weight))
+            weight.normal_(mean=1.0, std=0.1)
             weight[:: weight.numel() // 4] *= 10
-            if getattr(part, "bias", None) is not None:
-                part.bias.copy_(0.1 * torch.randn_like(weight))
 
 
 def _bert(size: Size, attention: Attention) -> torch.nn.Module:
