@@ -19,6 +19,17 @@ def model(text: str, ir_version: int = 8, opset: int = 17, imports: str = "", **
     return ir.from_proto(proto)
 
 
+def with_outputs(given: ir.Model, *names: str) -> ir.Model:
+    """A copy that also gives the values of these names."""
+    copy = given.clone()
+    values = {value.name: value for node in copy.graph for value in node.outputs}
+    for name in names:
+        copy.graph.outputs.append(values[name])
+        values[name].shape = None
+        values[name].type = values[name].type or ir.TensorType(ir.DataType.FLOAT)
+    return copy
+
+
 def shared_folder() -> Path:
     """Folder of the shared models and data; it may be absent."""
     beside = Path(__file__).resolve().parents[2] / "shared"
@@ -305,6 +316,43 @@ def quantized() -> ir.Model:
     )
 
 
+def encoder(outputs: str = "float[N,3] y", head: str = "t = Gather<axis=1>(n, first) y = Gemm(t, wh)") -> ir.Model:
+    """One post-norm transformer layer of 2 heads as exporters write it, and what `head` makes of its last state n."""
+    linear = "{0}m = MatMul({1}, w{0}) {0} = Add({0}m, b{0}) "
+    return model(
+        f"g (float[N,S,8] x, float[N,1,1,S] mask) => ({outputs}) {{"
+        " sx = Shape(x) bx = Gather<axis=0>(sx, i0) lx = Gather<axis=0>(sx, i1)"
+        " heads = Concat<axis=0>(bx, minus, two, four) full = Concat<axis=0>(bx, lx, eight)"
+        + linear.format("q", "x")
+        + linear.format("k", "x")
+        + linear.format("v", "x")
+        + " q4 = Reshape(q, heads) k4 = Reshape(k, heads) v4 = Reshape(v, heads) qt = Transpose<perm=[0,2,1,3]>(q4)"
+        " kt = Transpose<perm=[0,2,3,1]>(k4) vt = Transpose<perm=[0,2,1,3]>(v4) raw = MatMul(qt, kt)"
+        " scaled = Div(raw, root) masked = Add(scaled, mask) p = Softmax<axis=-1>(masked) c = MatMul(p, vt)"
+        " ct = Transpose<perm=[0,2,1,3]>(c) c3 = Reshape(ct, full) "
+        + linear.format("o", "c3")
+        + " r = Add(o, x) l = LayerNormalization(r, g1, b1) "
+        + linear.format("f", "l")
+        + " a = Relu(f) "
+        + linear.format("d", "a")
+        + f" e = Add(d, l) n = LayerNormalization(e, g2, b2) {head} }}",
+        **{f"w{name}": normal(8, 8, seed=seed) / 3 for seed, name in enumerate("qkvo")},
+        **{f"b{name}": normal(8, seed=seed) for seed, name in enumerate("qkvo12d")},
+        wf=normal(8, 12) / 3,
+        bf=normal(12),
+        wd=normal(12, 8) / 3,
+        wh=normal(8, 3) / 3,
+        g1=positive(8, seed=1),
+        g2=positive(8, seed=2),
+        root=np.float32(2),
+        first=np.asarray(0, np.int64),
+        **{
+            name: np.asarray([length], np.int64)
+            for name, length in {"i0": 0, "i1": 1, "minus": -1, "two": 2, "four": 4, "eight": 8}.items()
+        },
+    )
+
+
 def mean_pool() -> ir.Model:
     return model(
         "g (float[N,3,5,5] x) => (float[N,3,1,1] y, float[N,3] z) {"
@@ -430,6 +478,8 @@ MODELS: dict[str, Callable[[], ir.Model]] = {
     "functions": functions,
     "overridable": overridable,
     "quantized": quantized,
+    "encoder": encoder,
+    "encoder_features": lambda: encoder("float[N,S,8] n", ""),
     "mean_pool": mean_pool,
     "optional_inputs": optional_inputs,
     "gelu_half_inside": lambda: gelu("x * (gate / 2)"),

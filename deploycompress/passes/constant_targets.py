@@ -18,13 +18,19 @@ from deploycompress.passes import graph as g
 from deploycompress.passes import views
 from deploycompress.passes.base import Findings, PassResult
 from deploycompress.passes.shapes import Length, Shapes, infer
+from deploycompress.passes.symbolic import symbolic
 
 
 @dataclass(frozen=True)
 class ConstantTargets:
-    """Gives Reshape and Expand a constant target where it is certain."""
+    """Gives Reshape and Expand a constant target where it is certain.
+
+    Attributes:
+        trust_symbols: Whether axes that the model's signature gives one symbol are taken to be equal (see `symbolic`).
+    """
 
     exact: ClassVar[bool] = True
+    trust_symbols: bool = False
 
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
@@ -32,7 +38,7 @@ class ConstantTargets:
         if g.opset(model) < views.MIN_OPSET or not any(map(_is_candidate, g.nodes(model))):
             return found.result(model, model)
         after = model.clone()
-        shapes = infer(after)
+        shapes = symbolic(after) if self.trust_symbols else infer(after)
         taken = g.names(after)
         for node in filter(_is_candidate, g.nodes(after)):
             target = _target(node, shapes)

@@ -1,6 +1,6 @@
-"""Shape(x), Size(x), Gather(Shape(x), i) ==> integers, where the axes concerned are certain.
+"""Shape(x), Size(x), Gather(Shape(x), i), Slice(Shape(x), i, j) ==> integers, where the axes concerned are certain.
 
-Source: ONNX operators Shape (opset 15: start, end), Size, Gather.
+Source: ONNX operators Shape (opset 15: start, end), Size, Gather, Slice (opset 10: bounds as inputs).
 """
 
 from __future__ import annotations
@@ -20,17 +20,30 @@ def known_dimensions(node: ir.Node, shapes: Shapes) -> np.ndarray | None:
     if g.is_op(node, "Size"):
         static = shapes.static(node.inputs[0])
         return None if static is None else np.asarray(np.prod(static, dtype=np.int64))
-    if g.is_op(node, "Gather") and node.inputs[0] is not None and g.int_attribute(node, "axis", 0) == 0:
-        producer = node.inputs[0].producer()
-        index = g.array(g.input_at(node, 1))
-        if producer is None or not g.is_op(producer, "Shape") or index is None:
-            return None
-        dims = _slice(producer, shapes)
-        if dims is None or any(not -len(dims) <= int(i) < len(dims) for i in index.ravel()):
-            return None
-        picked = [dims[int(i)] for i in index.ravel()]
-        return None if None in picked else np.asarray(picked, np.int64).reshape(index.shape)
-    return None
+    if not g.is_op(node, "Gather", "Slice") or node.inputs[0] is None or g.int_attribute(node, "axis", 0) != 0:
+        return None
+    producer = node.inputs[0].producer()
+    dims = _slice(producer, shapes) if producer is not None and g.is_op(producer, "Shape") else None
+    if dims is None:
+        return None
+    return _gathered(node, dims) if node.op_type == "Gather" else _sliced(node, dims)
+
+
+def _gathered(node: ir.Node, dims: tuple[int | None, ...]) -> np.ndarray | None:
+    index = g.array(g.input_at(node, 1))
+    if index is None or any(not -len(dims) <= int(i) < len(dims) for i in index.ravel()):
+        return None
+    picked = [dims[int(i)] for i in index.ravel()]
+    return None if None in picked else np.asarray(picked, np.int64).reshape(index.shape)
+
+
+def _sliced(node: ir.Node, dims: tuple[int | None, ...]) -> np.ndarray | None:
+    bounds = [g.array(value) for value in node.inputs[1:]]
+    known = [int(bound[0]) for bound in bounds if bound is not None and bound.size == 1]
+    if len(known) < 2 or len(known) != len(bounds) or known[3:] not in ([], [1]):
+        return None
+    picked = dims[known[0] : known[1]]
+    return None if None in picked else np.asarray(picked, np.int64)
 
 
 def _slice(node: ir.Node, shapes: Shapes) -> tuple[int | None, ...] | None:

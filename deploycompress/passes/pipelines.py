@@ -24,6 +24,7 @@ from deploycompress.passes.merge_clamps import MergeClamps
 from deploycompress.passes.merge_views import MergeViews
 from deploycompress.passes.resize_scales import ResizeByScales
 from deploycompress.passes.share_initializers import ShareInitializers
+from deploycompress.passes.slice_early import SliceEarly
 from deploycompress.passes.strip_unused import StripUnused
 from deploycompress.passes.unique_names import UniqueNames
 from deploycompress.records.steps import Level
@@ -44,6 +45,8 @@ SIMPLIFY: tuple[Pass, ...] = (
     MergeViews(),
     CancelTransposes(),
 )
+# Shapes again, as far as the symbols of the signature say; then what they tell about which rows are read.
+TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), FoldConstants(), SliceEarly())
 # Arithmetic moved into weights: outputs stay equal up to rounding.
 GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu())
 # Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.
@@ -61,9 +64,11 @@ TIDY: tuple[Pass, ...] = (ShareInitializers(), ShareSubexpressions(), RemoveDead
 BEFORE_INT8: tuple[Pass, ...] = (ReduceMeanToGlobalAveragePool(),)
 
 # What an int8 graph stands on: compared, but not timed one by one.
-BEFORE_QUANTIZATION: tuple[Pass, ...] = PREPARE + SIMPLIFY + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
+BEFORE_QUANTIZATION: tuple[Pass, ...] = PREPARE + SIMPLIFY + TRANSFORMER + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
 
-EVERY_PASS: tuple[Pass, ...] = NORMALIZE + PREPARE + SIMPLIFY + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
+EVERY_PASS: tuple[Pass, ...] = (
+    NORMALIZE + PREPARE + SIMPLIFY + TRANSFORMER + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
+)
 
 
 def for_target(target: Target, level: Level = "full") -> tuple[Pass, ...]:
@@ -81,4 +86,4 @@ def for_target(target: Target, level: Level = "full") -> tuple[Pass, ...]:
         case "basic":
             return PREPARE + SIMPLIFY + TIDY
         case "full":
-            return PREPARE + SIMPLIFY + GENERAL + CONVOLUTIONAL + TIDY
+            return PREPARE + SIMPLIFY + TRANSFORMER + GENERAL + CONVOLUTIONAL + TIDY
