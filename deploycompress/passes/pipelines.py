@@ -46,7 +46,7 @@ SIMPLIFY: tuple[Pass, ...] = (
     CancelTransposes(),
 )
 # Shapes again, as far as the symbols of the signature say; then what they tell about which rows are read.
-TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), FoldConstants(), SliceEarly())
+TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), SliceEarly())
 # Arithmetic moved into weights: outputs stay equal up to rounding.
 GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu())
 # Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.
