@@ -21,9 +21,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deploycompress.data.summary import Figures, Summary
+from deploycompress.data.summary import Summary
 from deploycompress.records.symptoms import Symptom, listed
 
+_STATISTICS = ("number of values", "smallest value", "largest value", "mean", "deviation")  # the fields of Figures
 _LEVEL = 0.05
 _SMALLEST_DISTANCE = 0.2
 _FEWEST = 8
@@ -52,7 +53,7 @@ def drift(first: Sequence[Summary], second: Sequence[Summary]) -> Iterator[Sympt
     tests = []
     inputs = [name for name in first[0].inputs if all(name in each.inputs for each in (*first, *second))]
     for name in inputs:
-        for number, statistic in enumerate(Figures._fields):
+        for number, statistic in enumerate(_STATISTICS):
             one, two = (np.array([each.inputs[name][number] for each in each_set]) for each_set in (first, second))
             if len(np.unique(np.concatenate([one, two]))) > 1:
                 tests.append((name, statistic, one, two, *kolmogorov_smirnov(one, two)))

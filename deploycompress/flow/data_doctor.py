@@ -153,7 +153,7 @@ def admit(model: ir.Model, samples: Samples, config: SessionConfig, *, accept: b
     if failed and not accept:
         first = failed[0]
         raise DataRejectedError(
-            f"{first.check}: {first.found}: {first.why}",
+            f"{first.check}: {first.found}",
             where=samples.source,
             remedy=f"{first.remedy}, or accept them with --accept-data",
         )

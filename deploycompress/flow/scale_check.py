@@ -69,16 +69,12 @@ def scale_symptoms(model: ir.Model, samples: Samples, config: SessionConfig) -> 
             severity = "failure" if far and gain is not None else "warning"
             low, high = extremes(samples.summaries, source)
             times = f"{ratio:.0f} times larger" if ratio > 1 else f"{1 / ratio:.0f} times smaller"
-            sure = (
-                ""
-                if gain is None
-                else f"; the model tells the samples apart better when they are rescaled (+{gain:.1f} nats)"
-            )
+            sure = "" if gain is None else f"; rescaled, the samples are told apart better by {gain:.1f} nats"
             yield Symptom(
                 "values on another scale",
                 severity,  # type: ignore[arg-type]  # one of the two
-                f"input {source!r} holds {low:g} to {high:g}, about {times} than the model expects{sure}",
-                f"tensor {meeting.tensor}",
+                f"input {source!r} holds {low:g} to {high:g}, about {times} than the model expects",
+                f"tensor {meeting.tensor}{sure}",
                 "ranges found on such inputs are wrong for those the model will meet",
                 remedy(low, high, ratio),
             )

@@ -51,6 +51,6 @@ def test_one_class_among_many_is_unbalanced() -> None:
     assert "92 of 101 samples (91 %)" in symptom.found
 
 
-@pytest.mark.parametrize("labels", [[None, None], [0.5, 1.5], [0, None], [-1, 0], []])
+@pytest.mark.parametrize("labels", [[None, None], [0.5, 1.5], [0] * 99 + [None], [0] * 99 + [-1], []])
 def test_scores_and_missing_labels_are_nothing_to_judge(labels: list[Label]) -> None:
-    assert names(labels) == []
+    assert names(labels, 10) == []

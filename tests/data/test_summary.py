@@ -20,7 +20,7 @@ def test_figures_are_those_of_the_array(array: np.ndarray) -> None:
 
 def test_hash_depends_on_name_type_shape_and_bytes_and_not_on_the_label() -> None:
     x = np.arange(6, dtype=np.float32)
-    feeds = [{"x": x}, {"y": x}, {"x": x.astype(np.float64)}, {"x": x.reshape(2, 3)}, {"x": x + 1}, {"x": [x]}]
+    feeds = [{"x": x}, {"y": x}, {"x": x.view(np.int32)}, {"x": x.reshape(2, 3)}, {"x": x + 1}, {"x": [x]}]
     assert len({digest(feed) for feed in feeds}) == len(feeds)
     assert summarize({"x": x}, 1, "a").digest == summarize({"x": x.copy()}, 2, "b").digest
 
