@@ -24,6 +24,7 @@ from deploycompress.training.example import BATCH, Inputs
 from deploycompress.training.quiet import quiet
 
 Exporter = Literal["dynamo", "legacy"]
+OPSETS: dict[Exporter, int] = {"dynamo": 18, "legacy": 17}
 FOLDER = Path(__file__).resolve().parent.parent / "build" / "exported"
 
 
