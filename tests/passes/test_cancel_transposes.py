@@ -87,7 +87,8 @@ def test_region_that_would_need_as_many_transposes_stays_and_says_so() -> None:
 def test_region_that_is_a_graph_output_or_read_by_something_else_stays() -> None:
     output = built(f"a = {TO_LAST}(x) b = Relu(a) y = {TO_FIRST}(b)", "float[A,B,C,D] y, float[A,C,D,B] b")
     computed = built(f"a = {TO_LAST}(x) r = ReduceMax<keepdims=1>(a) b = Add(a, r) y = {TO_FIRST}(b)")
-    for before in (output, computed):
+    joined = built(f"a = {TO_LAST}(x) b = Concat<axis=3>(a, more) y = {TO_FIRST}(b)", more=zoo.normal(2, 3, 4, 2))
+    for before in (output, computed, joined):
         assert CancelTransposes()(before).changes == ()
 
 
