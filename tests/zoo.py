@@ -438,6 +438,19 @@ def channels_last() -> ir.Model:
     )
 
 
+def layer_scale() -> ir.Model:
+    """A linear layer on channels-last values, scaled by channel, and a product divided by a number."""
+    return model(
+        "g (float[N,3,4] x) => (float[N,3,5] y) { h = MatMul(x, w) a = Add(c, h) m = Mul(s, a) k = MatMul(m, u)"
+        " y = Div(k, root) }",
+        w=normal(4, 5),
+        c=normal(5),
+        s=positive(5),
+        u=normal(5, 5),
+        root=np.float32(2),
+    )
+
+
 def optional_inputs() -> ir.Model:
     """An omitted input in the middle (Resize without roi), an omitted output (Y of an LSTM)."""
     return model(
@@ -489,4 +502,5 @@ MODELS: dict[str, Callable[[], ir.Model]] = {
     "clamps": clamps,
     "resize_to_shape": resize_to_shape,
     "channels_last": channels_last,
+    "layer_scale": layer_scale,
 }

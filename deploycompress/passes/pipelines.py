@@ -11,6 +11,7 @@ from deploycompress.passes.eliminate_noops import EliminateNoOps
 from deploycompress.passes.fold_affine import FoldAffine
 from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
 from deploycompress.passes.fold_constants import FoldConstants
+from deploycompress.passes.fold_matmul_scale import FoldMatMulScale
 from deploycompress.passes.fold_pad import FoldPad
 from deploycompress.passes.gelu_form import RewriteGelu
 from deploycompress.passes.global_average_pool import ReduceMeanToGlobalAveragePool
@@ -48,7 +49,7 @@ SIMPLIFY: tuple[Pass, ...] = (
 # Shapes again, as far as the symbols of the signature say; then what they tell about which rows are read.
 TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), SliceEarly())
 # Arithmetic moved into weights: outputs stay equal up to rounding.
-GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu())
+GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu(), FoldMatMulScale())
 # Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.
 CONVOLUTIONAL: tuple[Pass, ...] = (
     MergeClamps(),
