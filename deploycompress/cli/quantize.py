@@ -112,7 +112,8 @@ def _print(result: QuantizeResult, write: Callable[[str], None]) -> None:
     for skipped in result.skipped:
         write(f"skipped {skipped.path}: {skipped.reason}")
     if result.samples:
-        write(f"calibrated on {result.samples} of {result.available} samples: {result.ended}")
+        rest = " (--all-samples uses the rest)" if result.samples < result.available else ""
+        write(f"calibrated on {result.samples} of {result.available} samples: {result.ended}{rest}")
     for note in result.notes:
         write(f"note: {note}")
     write(f"{result.output}: {verdict(result)}")
@@ -135,5 +136,5 @@ def verdict(result: QuantizeResult) -> str:
     closeness = f"SQNR {result.fidelity.sqnr_db:.1f} dB"
     if result.fidelity.agreement is not None:
         closeness += f", same decision on {100 * result.fidelity.agreement:.1f} %"
-    parts.append(f"{closeness} ({result.fidelity.count} samples, against the float model)")
+    parts.append(f"{closeness} ({result.fidelity.count} {result.compared_on}, against the float model)")
     return ", ".join(parts)

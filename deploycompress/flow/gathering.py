@@ -95,4 +95,4 @@ class Feeds:
 
 def ended(used: int, available: int) -> str:
     """Why no more than `used` of so many samples were looked at, in words."""
-    return "every sample was used" if used == available else f"the ranges had settled after {used} of {available}"
+    return "every sample was used" if used == available else "the ranges had settled"

@@ -6,7 +6,7 @@ Checked in order of cost: share, model, preprocessing and tokenizer where given,
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def load_for(path: Path, source: Path, preprocess: str | None, tokenizer: Path |
     if found != origin.model_sha256:
         what = f"for another model, {origin.model} (sha256 {origin.model_sha256[:12]}, {source} has {found[:12]})"
     elif preprocess is not None and _fields(preprocess) != origin.data.preprocess:
-        what = f"with another preprocessing than {preprocess}: {_said(origin.data)}"
+        what = f"with another preprocessing than {preprocess}: {_differences(origin.data.preprocess, preprocess)}"
     elif tokenizer is not None and sha256(tokenizer) != origin.data.tokenizer_sha256:
         what = f"with another tokenizer than {tokenizer}"
     if what:
@@ -128,5 +128,9 @@ def _fields(preprocess: str | None) -> dict[str, object] | None:
     return fields
 
 
-def _said(data: DataOrigin) -> str:
-    return "none" if data.preprocess is None else ", ".join(f"{key} {value}" for key, value in data.preprocess.items())
+def _differences(made: Mapping[str, object] | None, preprocess: str) -> str:
+    """The fields in which a preprocessing differs from what a file was made with."""
+    here = _fields(preprocess) or {}
+    if made is None:
+        return "none"
+    return ", ".join(f"{key} {made.get(key)}, not {value}" for key, value in here.items() if made.get(key) != value)

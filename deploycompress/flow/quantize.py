@@ -68,7 +68,8 @@ class QuantizeResult:
         bytes_after: Size of the output.
         int8_nodes: Nodes of the executed graph that compute in 8 bits.
         weights_dequantized: Weights turned back to float on every run (each one costs more than int8 gains).
-        fidelity: Outputs against the float model, on calibration samples or, for dynamic int8, on random inputs.
+        fidelity: Outputs against the float model.
+        compared_on: What the two were run on: calibration samples, or random inputs where none were given.
         comparison: Latency against the float model, or None where this machine is not the target.
         notes: What the figures do not say by themselves.
     """
@@ -91,6 +92,7 @@ class QuantizeResult:
     int8_nodes: int
     weights_dequantized: int
     fidelity: Fidelity
+    compared_on: Literal["samples", "random inputs"]
     comparison: Comparison | None
     notes: tuple[str, ...]
 
@@ -216,6 +218,7 @@ def quantize(
         int8_nodes=checked.int8_nodes,
         weights_dequantized=checked.weights_dequantized,
         fidelity=checked.fidelity,
+        compared_on="samples" if samples is not None and samples.valid_for_accuracy else "random inputs",
         comparison=checked.comparison,
         notes=(*_notes(samples, origin, used, target), *admitted),
     )
@@ -246,8 +249,6 @@ def _notes(samples: Samples | None, origin: DataOrigin | None, used: int, target
         notes.append("CALIBRATED ON RANDOM DATA: the ranges are meaningless, accuracy figures are void")
     if 0 < used < _MIN_SAMPLES:
         notes.append(f"only {used} calibration samples: ranges rest on chance; 100 or more are usual")
-    if origin is not None and samples is None:
-        notes.append("compared with the float model on random inputs; --calib gives real ones")
     return tuple(note for note in notes if note)
 
 
