@@ -1,9 +1,9 @@
 """statistics of n/2 and of n samples -> whether the ranges have settled, so that calibration may end at n.
 
-    settled  <=>  for every tensor: error(range of n/2) <= (1 + TOLERANCE) error(range of n)
+    settled  <=>  n >= FEWEST_SAMPLES, and for every tensor error(range of n/2) <= (1 + TOLERANCE) error(range of n)
 
 `error` is the squared error of an 8-bit grid over everything that n samples held, so the ranges of one half are judged
-on data half of which they have not seen. It is asked at 16, 32, 64, ... samples. How far a range moved would be the
+on data half of which they have not seen. It is asked at 64, 128, ... samples. How far a range moved would be the
 wrong question: near the best range the error is flat, and a bound that moves by a third there changes nothing.
 
 Both must be a fair picture of the data: a folder is read class by class, so its first samples are all alike, and their
@@ -19,13 +19,18 @@ import numpy as np
 from deploycompress.calibration.ranges import RANGE_METHODS, RangeMethod, squared_errors
 from deploycompress.calibration.statistics import Statistics, TensorStatistics
 
-FEWEST_SAMPLES = 16  # at which the question is asked first
+FEWEST_SAMPLES = 64  # the means of channels, which correct biases, are then known to an eighth of their spread
 TOLERANCE = 0.25  # 1 dB of the rounding noise of a single tensor
 
 
 def settled(method: RangeMethod) -> Callable[[Statistics, Statistics], bool]:
     """The question that `collect` asks, for ranges chosen in this way."""
-    return lambda before, after: all(excess(before[name], after[name], method) <= TOLERANCE for name in after)
+
+    def question(before: Statistics, after: Statistics) -> bool:
+        enough = after.samples >= FEWEST_SAMPLES
+        return enough and all(excess(before[name], after[name], method) <= TOLERANCE for name in after)
+
+    return question
 
 
 def excess(before: TensorStatistics, after: TensorStatistics, method: RangeMethod) -> float:
@@ -46,7 +51,7 @@ def excess(before: TensorStatistics, after: TensorStatistics, method: RangeMetho
 
 
 def rounds(count: int) -> Iterator[Sequence[int]]:
-    """Positions 0 .. count - 1 in rounds that end after 8, 16, 32, ... and all of them.
+    """Positions 0 .. count - 1 in rounds that end after 32, 64, 128, ... and all of them.
 
     After n of them, those seen are `{k * count // n, k < n}`: evenly spread, and a part of those that follow.
     """

@@ -238,7 +238,7 @@ def test_a_name_that_is_not_json_is_refused_before_the_work(tmp_path: Path) -> N
 def test_calibration_ends_when_the_ranges_have_settled(source: Path, tmp_path: Path) -> None:
     calib = samples(tmp_path, count=200)
     early = int8(source, "a.onnx", calib=calib)
-    assert early.samples in (16, 32, 64, 128)
+    assert early.samples in (64, 128)
     assert (early.available, early.ended) == (200, "the ranges had settled")
     every = int8(source, "b.onnx", calib=calib, all_samples=True)
     assert (every.samples, every.ended) == (200, "every sample was used")
