@@ -151,7 +151,7 @@ def growth() -> None:
 
 
 def peer() -> None:
-    """64 sentences: ours against ONNX Runtime's entropy calibration of the same kind of tensors."""
+    """64 sentences: ours against ONNX Runtime's entropy calibration, each as its quantizer calls it."""
     name = next(subjects()).name
     results = {kind: [in_process(kind, name, 64) for _ in range(3)] for kind in ("collect", "entropy")}
     base = in_process("open", name, 64)[1]
@@ -321,12 +321,16 @@ def work(kind: str, name: str, count: int) -> None:
 
 
 def entropy(subject: Subject, samples: Cycle) -> None:
-    """ONNX Runtime's entropy calibration of the activations of the layers."""
+    """ONNX Runtime's entropy calibration as `quantize_static` calls it: every operator that it can quantize."""
     from onnxruntime.quantization import CalibrationMethod, create_calibrator
+    from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
     with tempfile.TemporaryDirectory() as folder:
         calibrator = create_calibrator(
-            subject.path, ["MatMul", "Gemm"], str(Path(folder) / "augmented.onnx"), CalibrationMethod.Entropy
+            subject.path,
+            sorted({*QDQRegistry, *QLinearOpsRegistry}),
+            str(Path(folder) / "augmented.onnx"),
+            CalibrationMethod.Entropy,
         )
         calibrator.collect_data(Reader(samples))
         calibrator.compute_data()

@@ -92,6 +92,7 @@ def test_extremes_and_count_come_from_every_element_of_a_large_feature_map() -> 
     assert found.channel_sums is not None
     assert found.channel_sums[0] == 2.0
     assert 0 < found.histogram.counts.sum() < found.count
+    assert found.histogram.bound == 8.0  # of the extremes, binned or not, so that any split has the same range
 
 
 def test_percentiles_of_a_large_feature_map_are_those_of_all_its_elements() -> None:
