@@ -57,8 +57,8 @@ CONVOLUTIONS = [
     "<strides = [2, 1]>",
     "<dilations = [1, 2], pads = [2, 2, 2, 2]>",
     "<group = 2>",
-    '<auto_pad = "SAME_UPPER", strides = [2, 2]>',
-    '<auto_pad = "SAME_LOWER", strides = [2, 3]>',
+    '<auto_pad = "SAME_UPPER", strides = [2, 1]>',
+    '<auto_pad = "SAME_LOWER", strides = [2, 1]>',
     '<auto_pad = "VALID">',
 ]
 
