@@ -11,6 +11,7 @@ from functools import reduce
 from pathlib import Path
 
 from deploycompress.calibration.files import Calibration
+from deploycompress.calibration.gram import LayerInput
 from deploycompress.calibration.header import DataOrigin, Origin, Shard
 from deploycompress.calibration.statistics import Statistics
 from deploycompress.errors import CalibrationRejectedError, UsageError
@@ -60,7 +61,7 @@ def joined(parts: Mapping[Path, Calibration]) -> Calibration:
         what = difference(first.origin, part.origin)
         if what:
             raise _rejected(f"it was made from {what} than {first_path} was", path, "join shares of one calibration")
-        if _shard(part, path).count != _shard(first, first_path).count or set(part.statistics) != set(first.statistics):
+        if _looked_at(part, path) != _looked_at(first, first_path):
             raise _rejected(f"it was not split as {first_path} was", path, "join shares of one calibration")
     count = _shard(first, first_path).count
     missing = [str(shard) for n in range(1, count + 1) if (shard := Shard(index=n, count=count)) not in shares]
@@ -88,6 +89,11 @@ def _shard(part: Calibration, path: Path) -> Shard:
     if part.origin.shard is None:
         raise _rejected("it holds all samples, not a share of them", path, "use it as it is")
     return part.origin.shard
+
+
+def _looked_at(part: Calibration, path: Path) -> tuple[int, set[str], set[LayerInput]]:
+    """Into how many shares the samples were split, and what was observed on them."""
+    return _shard(part, path).count, set(part.statistics), set(part.statistics.grams)
 
 
 def _check_complete(part: Calibration, shard: Shard, path: Path) -> None:

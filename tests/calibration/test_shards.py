@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploycompress.calibration.files import Calibration
+from deploycompress.calibration.gram import Gram
 from deploycompress.calibration.header import Origin, Shard
 from deploycompress.calibration.ranges import RANGE_METHODS
 from deploycompress.calibration.shards import joined, parse
 from deploycompress.calibration.statistics import Statistics, TensorStatistics
 from deploycompress.errors import CalibrationRejectedError, UsageError
-from tests.calibration.test_files import ORIGIN
+from tests.calibration.test_files import DENSE, ORIGIN
 from tests.zoo import normal
 
 
@@ -118,10 +120,15 @@ def test_an_incomplete_share_is_refused() -> None:
         joined(parts)
 
 
-def test_shares_that_looked_at_other_tensors_are_not_joined() -> None:
+@pytest.mark.parametrize("what", ["tensors", "grams"])
+def test_shares_that_looked_at_something_else_are_not_joined(what: str) -> None:
     parts = shares(SAMPLES, 2)
     second = parts[Path("2.json")]
-    more = Statistics({**second.statistics.tensors, "y": TensorStatistics()}, second.statistics.samples)
+    extra: dict[str, object] = {
+        "tensors": {**second.statistics.tensors, "y": TensorStatistics()},
+        "grams": {DENSE: Gram.of(DENSE, normal(2, 3))},
+    }
+    more = replace(second.statistics, **{what: extra[what]})
     parts[Path("2.json")] = Calibration(second.origin, more)
     with pytest.raises(CalibrationRejectedError, match=r"2\.json: it was not split as 1\.json was"):
         joined(parts)
