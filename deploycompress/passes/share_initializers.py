@@ -1,7 +1,8 @@
 """equal initializers ==> one, read by all (tied weights, repeated shape constants).
 
 Two initializers are equal when element type, shape and bytes are. A body reads the outer copy where there is one. Only
-tensors of equal type and shape are ever compared, by digest, so a weight that has no rival is not read from disk.
+tensors of equal type and shape are ever compared, by digest, so a weight that has no rival is not read from disk, and
+one that has is read in pieces.
 
 Run it after the folding passes: they refuse weights that have several readers.
 """
@@ -72,7 +73,22 @@ def _kind(tensor: ir.TensorProtocol) -> _Kind:
     return tensor.dtype, tuple(tensor.shape.numpy())
 
 
+class _Pieces:
+    """What `tofile` writes to, piece by piece."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return len(data)
+
+
 def _digest(tensor: ir.TensorProtocol) -> bytes:
-    """SHA-256 of the elements, read in place (mapped weights are not copied)."""
+    """SHA-256 of the elements. Weights on disk pass through in pieces, so that none stays in memory."""
+    if isinstance(tensor, ir.ExternalTensor):
+        pieces = _Pieces()
+        tensor.tofile(pieces)
+        return pieces.sha256.digest()
     flat = np.ascontiguousarray(tensor.numpy()).reshape(-1)
     return hashlib.sha256(flat.view(np.uint8).data).digest() if flat.size else b""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx_ir as ir
+import pytest
 
 from deploycompress.passes import graph as g
 from deploycompress.passes.common_subexpressions import ShareSubexpressions
@@ -75,6 +78,25 @@ def test_equal_weights_are_stored_once() -> None:
     result = ShareInitializers()(before)
     assert [c.where for c in result.changes] == ["u"]
     assert_same_outputs(before, result.model)
+
+
+def test_equal_weights_on_disk_and_in_memory_are_stored_once_and_none_is_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {"u": zoo.normal(32, 32), "v": zoo.normal(32, 32), "w": zoo.normal(32, 32, seed=1)}
+    model = zoo.model(
+        "g (float[32] x) => (float[32] y) { a = MatMul(u, x) b = MatMul(v, a) c = MatMul(w, b) y = MatMul(m, c) }",
+        m=weights["u"].copy(),
+        **weights,
+    )
+    path = tmp_path / "a.onnx"
+    in_memory = model.graph.initializers["m"].const_value
+    ir.save(model, path, external_data="a.data", size_threshold_bytes=0)
+    loaded = ir.load(path)
+    loaded.graph.initializers["m"].const_value = in_memory
+    assert isinstance(loaded.graph.initializers["u"].const_value, ir.ExternalTensor)
+    monkeypatch.setattr(ir.ExternalTensor, "numpy", lambda self: pytest.fail(f"{self.name} was mapped"))
+    assert [change.where for change in ShareInitializers()(loaded).changes] == ["u", "v"]  # m comes first
 
 
 def test_weights_equal_in_bytes_but_not_in_type_or_shape_stay_apart() -> None:
