@@ -23,7 +23,14 @@ def bench(
     preprocess: Annotated[str | None, typer.Option(help="Image preprocessing: a preset or a file.")] = None,
     labels: Annotated[Path | None, typer.Option(help="File of labels, where the samples do not hold them.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file, for text.")] = None,
-    output: Annotated[str | None, typer.Option(help="Output with the class scores; the first by default.")] = None,
+    output: Annotated[str | None, typer.Option(help="Output that is judged; the first by default.")] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="top-1, top-5, f1, f1-macro, matthews, pearson, spearman, psnr, nll, perplexity, or module:function "
+            "of (output, label) or (outputs, labels); by default what fits the labels."
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
     target: Annotated[str | None, typer.Option(help="Target profile: its providers, threads and budgets.")] = None,
     provider: Annotated[
@@ -70,6 +77,7 @@ def bench(
         {
             "models": ", ".join(map(str, models)),
             "evaluation": eval_data or "random inputs, no accuracy",
+            "metric": metric or ("what fits the labels" if eval_data else None),
             "target": target,
             "providers": ", ".join(providers or (profile.providers if profile else ("cpu",))),
             "threads": threads or (profile.threads if profile else None) or "all available",
@@ -87,6 +95,7 @@ def bench(
         labels=labels,
         tokenizer=tokenizer,
         output=output,
+        metric=metric,
         limit=limit,
         execution_providers=providers,
         threads=threads,

@@ -1,8 +1,8 @@
 """`module:function` or `path/file.py:function` -> samples that the user's own code makes.
 
 The function takes nothing and returns an iterable of feeds (`{input: array}`, without the batch axis or with one of
-length 1), an iterable of `(feed, label)`, or one dict of arrays whose leading axis counts samples. It is called anew
-for every pass.
+length 1), an iterable of `(feed, label)`, or one dict of arrays whose leading axis counts samples. A label is a class
+number, a number, or an array (a reference picture, token numbers). The function is called anew for every pass.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Function:
         if not isinstance(feed, Mapping):
             raise Unusable(f"it is a {type(feed).__name__}, not a feed {{input name: array}} or a (feed, label) pair")
         arrays = {str(key): value if isinstance(value, list) else np.asarray(value) for key, value in feed.items()}
-        known: Label = None if label is None else to_label(label)
+        known = None if label is None else _label(label)
         if not self.conform.axis.exists:
             return Raw(arrays, known, name, whole=True)
         ranks = {spec.name: len(spec.shape or ()) for spec in self.conform.signature.inputs}
@@ -64,6 +64,15 @@ class Function:
             arrays |= {key: arrays[key][0] for key in batched}
             batched = []
         return Raw(arrays, known, name, whole=bool(batched))
+
+
+def _label(value: Any) -> Label:  # noqa: ANN401 - it is whatever the user made
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return to_label(value)
+    if array.dtype.kind not in "iubf":
+        raise Unusable(f"its label is an array of {array.dtype}, not of numbers")
+    return array
 
 
 def open_function(reference: str, conform: Conform) -> Function:

@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-Label = int | float | None
+from numpy.typing import NDArray
+
+Label = int | float | NDArray[Any] | None
+"""A class number, a number, an array (a reference picture, token numbers), or nothing."""
 
 
 class Unusable(Exception):

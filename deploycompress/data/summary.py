@@ -31,7 +31,7 @@ class Summary:
 
     Attributes:
         name: Where it came from.
-        label: Its label.
+        label: Its label; None also for an array, which goes into the digest.
         digest: sha256 over names, element types, shapes and bytes of the feed.
         inputs: Figures by input; those that are not arrays of numbers are left out.
     """
@@ -51,6 +51,8 @@ class Summary:
 def summarize(feed: Mapping[str, Any], label: Label, name: str) -> Summary:
     """The summary of one feed."""
     inputs = {key: _figures(value) for key, value in feed.items() if _is_numeric(value)}
+    if isinstance(label, np.ndarray):  # a reference picture is as large as an input, and is not kept either
+        return Summary(name, None, digest({**feed, "\0label": label}), inputs)
     return Summary(name, label, digest(feed), inputs)
 
 

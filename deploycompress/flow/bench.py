@@ -15,10 +15,12 @@ from deploycompress import __version__, data
 from deploycompress.data import Samples
 from deploycompress.errors import EnvironmentLacksError, UnsupportedError, UsageError
 from deploycompress.flow import verdict
-from deploycompress.flow.evaluate import Evaluation, evaluate
+from deploycompress.flow.evaluate import Evaluation, check_metric, evaluate
 from deploycompress.flow.subjects import Subject, check_feed, subjects
 from deploycompress.measurement import latency, providers
 from deploycompress.measurement.environment import environment
+from deploycompress.measurement.metrics.choice import named
+from deploycompress.measurement.metrics.metric import Metric
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.report import MEASURED, DataSource, Gate, Report, Row, Settings, SkippedSample
 from deploycompress.records.steps import StepOutcome
@@ -39,6 +41,7 @@ def bench(
     labels: Path | None = None,
     tokenizer: Path | None = None,
     output: str | None = None,
+    metric: str | None = None,
     limit: int | None = None,
     execution_providers: Sequence[str] | None = None,
     threads: int | None = None,
@@ -63,7 +66,9 @@ def bench(
         preprocess: Image preprocessing, as `data.open` takes it.
         labels: File of labels, as `data.open` takes it.
         tokenizer: Tokenizer file, as `data.open` takes it.
-        output: Name of the output that holds the class scores; the first one where it is not given.
+        output: Name of the output that is judged; the first one where it is not given.
+        metric: Name of the metric, or `module:function` (see `measurement.metrics.custom`); by default top-1 for class
+            numbers and class scores, and Pearson's correlation for real numbers.
         limit: At most so many samples.
         execution_providers: Names such as "cpu" or "cuda"; all models are measured on each.
         threads: Intra-op threads; the target's, else all that are available.
@@ -81,11 +86,15 @@ def bench(
     Raises:
         ModelRejectedError: A file is unusable.
         DataRejectedError: No sample is usable, or a label is no class of the model.
-        UsageError: The models take different inputs, or a limit needs data that was not given.
+        UsageError: The models take different inputs, or a limit or a metric needs data that was not given.
+        UnsupportedError: The metric that was asked for does not fit the output or the labels.
         EnvironmentLacksError: With `strict`, a provider is absent or left work to another.
     """
     if max_drop is not None and eval_data is None:
         raise UsageError("a largest accuracy drop needs labelled samples", remedy="add --eval")
+    if metric is not None and eval_data is None:
+        raise UsageError(f"the metric {metric} needs labelled samples", remedy="add --eval")
+    judge = None if metric is None else named(metric)
     requested = _providers(execution_providers, target)
     here = environment()
     found = subjects(models)
@@ -102,12 +111,15 @@ def bench(
     for subject in found:
         check_feed(subject, feeds[0])
     used = threads or (target.threads if target is not None else 0) or available_threads()
+    if judge is not None and providers.lacking(requested[0]) is None:
+        first = Session(found[0].path, SessionConfig(providers=requested[0], threads=used))
+        check_metric(first, samples, judge, output)
     settings = Settings(batch=batch, threads=used, rounds=rounds, seconds=seconds, launches=launches)
     rows: list[Row] = []
     for chosen in requested:
         config = SessionConfig(providers=chosen, threads=used)
         measured = _measure_on(found, config, feeds, settings, strict=strict, track=track)
-        evaluations = _evaluate_on(found, measured, config, samples, output, track)
+        evaluations = _evaluate_on(found, measured, config, samples, output, judge, track)
         rows += [_with_evaluation(row, evaluation) for row, evaluation in zip(measured, evaluations, strict=True)]
     if target is not None:
         rows = [row.model_copy(update={"notes": row.notes + verdict.over_budget(row, target)}) for row in rows]
@@ -214,19 +226,21 @@ def _evaluate_on(
     config: SessionConfig,
     samples: Samples,
     output: str | None,
+    metric: Metric | None,
     track: Track,
 ) -> list[Evaluation | None]:
     """Accuracy and fidelity of every model on these providers; None for all where they were not measured there."""
     if not all(row.measured for row in rows):
         return [None] * len(rows)
     sessions = [Session(subject.path, config) for subject in models]
-    return list(evaluate(sessions, samples, output=output, track=track))
+    return list(evaluate(sessions, samples, output=output, metric=metric, track=track))
 
 
 def _with_evaluation(row: Row, evaluation: Evaluation | None) -> Row:
     if evaluation is None:
         return row
-    update = {"accuracy": evaluation.accuracy, "top5": evaluation.top5, "fidelity": evaluation.fidelity}
+    figures = ("accuracy", "top5", "flips", "fidelity")
+    update: dict[str, object] = {name: getattr(evaluation, name) for name in figures}
     return row.model_copy(update=update | {"notes": row.notes + evaluation.notes})
 
 

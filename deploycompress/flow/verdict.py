@@ -82,8 +82,8 @@ def _sentence(row: Row) -> str:
     if row.smaller is not None:
         parts.append(words.smaller(row.smaller))
     lost = words.drop(row.accuracy) if row.accuracy is not None else None
-    if lost:
-        parts.append(f"accuracy drop {lost}")
+    if row.accuracy is not None and lost:
+        parts.append(f"{row.accuracy.metric} drop {lost}")
     elif row.fidelity is not None and row.fidelity.agreement is not None:
         parts.append(f"{100 * row.fidelity.agreement:.1f} % same arg-max, no labels")
     provider = f" on {row.requested.removesuffix('ExecutionProvider')}" if "CPU" not in row.requested else ""

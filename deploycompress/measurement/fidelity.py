@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deploycompress.errors import DataRejectedError, UnsupportedError
-from deploycompress.records.measured import Fidelity
+from deploycompress.records.measured import Fidelity, OutputFidelity
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -27,9 +28,8 @@ class FidelityMeter:
     """
 
     def __init__(self) -> None:
-        self._signal = self._noise = self._power = self._product = self._max_abs = self._peak = 0.0
+        self._sums: dict[str, _Sums] = {}
         self._count = self._agreeing = self._decisions = 0
-        self._broken = False
 
     def add(self, reference: Outputs, candidate: Outputs) -> None:
         """Takes the outputs of one batch, which are compared by position; samples lie on the first axis.
@@ -42,8 +42,8 @@ class FidelityMeter:
         pairs = list(zip(reference, reference.values(), candidate.values(), strict=True))
         for name, ref, out in pairs:
             _check(name, ref, out)
-        for _, ref, out in pairs:
-            self._add_values(ref.astype(np.float64).ravel(), out.astype(np.float64).ravel())
+        for name, ref, out in pairs:
+            self._sums.setdefault(name, _Sums()).add(ref.astype(np.float64).ravel(), out.astype(np.float64).ravel())
         _, ref, out = pairs[0]
         self._count += len(ref) if ref.ndim else 1
         if ref.ndim >= 2 and ref.shape[-1] > 1:
@@ -58,28 +58,64 @@ class FidelityMeter:
         """
         if self._count == 0:
             raise DataRejectedError("there are no samples to compare outputs on")
-        norms = math.sqrt(self._signal) * math.sqrt(self._power)
+        total = _Sums()
+        for sums in self._sums.values():
+            total.merge(sums)
+        outputs = [OutputFidelity(name, s.sqnr_db, s.max_abs, s.cosine) for name, s in self._sums.items()]
         return Fidelity(
-            sqnr_db=-math.inf if self._broken else _decibels(self._signal, self._noise),
-            max_abs=math.inf if self._broken else self._max_abs,
-            max_rel=math.inf if self._broken else _ratio(self._max_abs, self._peak),
+            sqnr_db=total.sqnr_db,
+            max_abs=total.max_abs,
+            max_rel=math.inf if total.broken else _ratio(total.max_abs, total.peak),
             agreement=self._agreeing / self._decisions if self._decisions else None,
             count=self._count,
-            cosine=self._product / norms if norms > 0 else None,
+            cosine=total.cosine,
+            outputs=tuple(outputs),
         )
 
-    def _add_values(self, ref: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+
+@dataclass
+class _Sums:
+    """Sums over all elements of one output, or of all."""
+
+    signal: float = 0.0
+    noise: float = 0.0
+    power: float = 0.0
+    product: float = 0.0
+    largest: float = 0.0
+    peak: float = 0.0
+    broken: bool = False
+
+    def add(self, ref: NDArray[np.float64], out: NDArray[np.float64]) -> None:
         same = (ref == out) | (np.isnan(ref) & np.isnan(out))
         finite = np.isfinite(ref) & np.isfinite(out)
-        self._broken = self._broken or bool((~finite & ~same).any())
+        broken = bool((~finite & ~same).any())
         ref, out = ref[finite], out[finite]
         error = ref - out
-        self._signal += float(ref @ ref)
-        self._noise += float(error @ error)
-        self._power += float(out @ out)
-        self._product += float(ref @ out)
-        self._max_abs = max(self._max_abs, float(np.abs(error).max(initial=0.0)))
-        self._peak = max(self._peak, float(np.abs(ref).max(initial=0.0)))
+        largest, peak = (float(np.abs(values).max(initial=0.0)) for values in (error, ref))
+        sums = (float(ref @ ref), float(error @ error), float(out @ out), float(ref @ out))
+        self.merge(_Sums(*sums, largest, peak, broken))
+
+    def merge(self, other: _Sums) -> None:
+        self.signal += other.signal
+        self.noise += other.noise
+        self.power += other.power
+        self.product += other.product
+        self.largest = max(self.largest, other.largest)
+        self.peak = max(self.peak, other.peak)
+        self.broken = self.broken or other.broken
+
+    @property
+    def sqnr_db(self) -> float:
+        return -math.inf if self.broken else _decibels(self.signal, self.noise)
+
+    @property
+    def max_abs(self) -> float:
+        return math.inf if self.broken else self.largest
+
+    @property
+    def cosine(self) -> float | None:
+        norms = math.sqrt(self.signal) * math.sqrt(self.power)
+        return self.product / norms if norms > 0 else None
 
 
 def fidelity(pairs: Iterable[tuple[Outputs, Outputs]]) -> Fidelity:

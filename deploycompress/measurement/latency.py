@@ -21,10 +21,10 @@ from typing import Protocol
 
 import numpy as np
 
-from deploycompress.measurement import bootstrap
 from deploycompress.measurement.compare import PARTS, judge
 from deploycompress.measurement.drift import contention, drift
 from deploycompress.measurement.process import Block, Finished, Opened, Worker
+from deploycompress.measurement.sections import quantile_interval
 from deploycompress.measurement.timing import runs_per_block
 from deploycompress.measurement.usage import stolen_ticks
 from deploycompress.records.measured import Comparison, Latency, Placement
@@ -111,7 +111,6 @@ def measure(
     seconds: float = 3.0,
     launches: int = 5,
     pin: Sequence[int] = (),
-    seed: int = 0,
     start: Start | None = None,
     track: Track = silent,
 ) -> tuple[Measured, ...]:
@@ -123,7 +122,6 @@ def measure(
         seconds: At least so many seconds per candidate over all launches.
         launches: Fresh processes per candidate, one after the other; below about five, chance layouts may mislead.
         pin: CPUs to confine each process to.
-        seed: Of the bootstrap.
         start: Starts the sampler of a candidate; the default is a worker process.
         track: Shows progress.
 
@@ -141,7 +139,7 @@ def measure(
     for launch in track(range(launches), "measuring latency", launches):
         with ExitStack() as stack:
             samplers = [stack.enter_context(start(candidate)) for candidate in candidates]
-            least = math.ceil(rounds / launches)
+            least = max(math.ceil(rounds / launches), 1 if launches > 1 else 2)  # two sections, or no interval
             # Later launches repeat the number of rounds of the first, so that all weigh the same.
             fixed = len(records[0].rounds) // launch if launch else None
             budget_s = seconds * len(candidates) / launches
@@ -151,9 +149,7 @@ def measure(
     after = stolen_ticks()
     stolen = None if before is None or after is None else (after[0] - before[0], after[1] - before[1])
     return tuple(
-        _summary(
-            record, records[0], candidate.batch_size, launches, None if index else stolen, seed, is_baseline=index == 0
-        )
+        _summary(record, records[0], candidate.batch_size, launches, None if index else stolen, is_baseline=index == 0)
         for index, (record, candidate) in enumerate(zip(records, candidates, strict=True))
     )
 
@@ -205,7 +201,6 @@ def _summary(
     batch_size: int,
     launches: int,
     stolen: tuple[int, int] | None,
-    seed: int,
     *,
     is_baseline: bool,
 ) -> Measured:
@@ -215,11 +210,8 @@ def _summary(
     table = np.array([spread(times, width) for times in record.rounds])
     runs = np.concatenate([np.asarray(times) for times in record.rounds])
     medians = np.array([np.median(times) for times in record.rounds])
-    block = max(1, round(math.cbrt(len(table) / launches)))
-    bounds = [
-        bootstrap.interval(table, statistic, resamples=1000, block=block, groups=launches, seed=seed)
-        for statistic in (bootstrap.median, bootstrap.quantile(0.95))
-    ]
+    sections = launches if launches > 1 else min(PARTS, len(table))
+    bounds = [quantile_interval(table, q, sections=sections) for q in (0.5, 0.95)]
     median, p90, p95, p99 = (float(value) for value in np.quantile(table, [0.5, 0.9, 0.95, 0.99]))
     # A machine drifts over the whole measurement, a process from its own start: the mean over the launches shows that.
     views = (medians, np.mean([part / np.median(part) for part in np.split(medians, launches)], axis=0))
@@ -248,9 +240,7 @@ def _summary(
         stable=not unstable,
     )
     base = np.array([np.median(times) for times in baseline.rounds])
-    comparison = (
-        None if is_baseline else judge(base, medians, parts=launches if launches > 1 else min(PARTS, len(medians)))
-    )
+    comparison = None if is_baseline else judge(base, medians, parts=sections)
     assert record.finished is not None
     peak, empty = record.finished.peak_bytes, record.opened[-1].empty_bytes
     grown = None if peak is None or empty is None else peak - empty

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 
@@ -60,20 +60,45 @@ class Latency:
     stable: bool = True
 
 
+Unit = Literal["%", "dB", ""]
+"""Of a metric: "%" for a share of 1 (0.81 is shown as 81 %), decibels, or a plain number."""
+
+
+@dataclass(frozen=True)
+class ClassFigure:
+    """One class of a classifier.
+
+    Attributes:
+        label: Number of the class.
+        count: Samples with that label.
+        value: Share of them that are right, or F1 of the class where the metric is an F1.
+        drop: `baseline value - value`; None for the baseline itself.
+    """
+
+    label: int
+    count: int
+    value: float
+    drop: float | None = None
+
+
 @dataclass(frozen=True)
 class Accuracy:
-    """A metric on labelled samples; `drop` is baseline minus this model, paired sample by sample.
+    """A metric on labelled samples; `drop` says how much worse than the baseline, paired sample by sample.
 
     Attributes:
         metric: Name of the metric, e.g. "top-1".
-        value: Share of 1 (0.81 for 81 %).
+        value: The metric; a share is one of 1 (0.81 for 81 %).
         interval: Confidence interval of `value`.
         count: Number of samples.
-        drop: `baseline value - value`, or None for the baseline itself.
+        drop: How much worse than the baseline: `baseline value - value`, or the reverse of it for a loss; None for the
+            baseline itself.
         drop_interval: Confidence interval of `drop`.
         lost: Samples that the baseline gets right and this model wrong.
         gained: Samples that the baseline gets wrong and this model right.
         p_value: Exact McNemar test that losing and gaining are equally likely.
+        unit: Of `value` and `drop`.
+        higher_is_better: False for a loss.
+        classes: Figures by class, where there are classes.
     """
 
     metric: str
@@ -85,6 +110,40 @@ class Accuracy:
     lost: int | None = None
     gained: int | None = None
     p_value: float | None = None
+    unit: Unit = "%"
+    higher_is_better: bool = True
+    classes: tuple[ClassFigure, ...] = ()
+
+    def against(self, drop: float, interval: Interval) -> Accuracy:
+        """This with its drop."""
+        return replace(self, drop=drop, drop_interval=interval)
+
+    def with_flips(self, lost: int, gained: int, p_value: float) -> Accuracy:
+        """This with what became of single samples."""
+        return replace(self, lost=lost, gained=gained, p_value=p_value)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A sample that only one of two models gets right.
+
+    Attributes:
+        name: Where it came from.
+        change: "right to wrong" or "wrong to right", from the baseline to this model.
+    """
+
+    name: str
+    change: Literal["right to wrong", "wrong to right"]
+
+
+@dataclass(frozen=True)
+class OutputFidelity:
+    """One output against the same of the baseline; see `Fidelity`."""
+
+    name: str
+    sqnr_db: float
+    max_abs: float
+    cosine: float | None
 
 
 @dataclass(frozen=True)
@@ -98,6 +157,7 @@ class Fidelity:
         agreement: Share of samples with the same arg-max of the first output, or None where that has no meaning.
         count: Number of samples.
         cosine: Cosine between all reference and all candidate outputs, or None where one of them is all zero.
+        outputs: The same by output.
     """
 
     sqnr_db: float
@@ -106,6 +166,7 @@ class Fidelity:
     agreement: float | None
     count: int
     cosine: float | None = None
+    outputs: tuple[OutputFidelity, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from deploycompress.records.environment import Environment
-from deploycompress.records.measured import Accuracy, Comparison, Fidelity, Latency, Placement
+from deploycompress.records.measured import Accuracy, Comparison, Fidelity, Flip, Latency, Placement
 from deploycompress.records.steps import StepOutcome
 
 MEASURED = "measured"
@@ -36,8 +36,9 @@ class Row(_Frozen):
         requested: Execution provider asked for; what really ran is in `placement`.
         latency: Run times.
         comparison: Latency against the baseline on the same provider.
-        accuracy: Top-1 on labelled samples.
-        top5: Top-5 on the same samples.
+        accuracy: The metric on labelled samples.
+        top5: Top-5 on the same samples, where the metric is top-1.
+        flips: Samples that only one of this model and the baseline gets right.
         fidelity: Outputs against those of the baseline.
         placement: Effective providers, nodes and time on each, threads.
         peak_memory_bytes: Peak of the process that ran it, interpreter and runtime included.
@@ -57,6 +58,7 @@ class Row(_Frozen):
     comparison: Comparison | None = None
     accuracy: Accuracy | None = None
     top5: Accuracy | None = None
+    flips: tuple[Flip, ...] = ()
     fidelity: Fidelity | None = None
     placement: Placement | None = None
     peak_memory_bytes: int | None = None

@@ -27,6 +27,7 @@ def render(report: Report) -> str:
     lines += [f"- {escape(row.name)}: {escape(row.status)}" for row in report.rows if not row.measured]
     lines += [f"- {escape(row.name)}: {escape(note)}" for row in report.rows for note in row.notes]
     lines += [f"- {escape(note)}" for note in report.notes]
+    lines += [f"- {escape(row.name)}: {escape(line)}" for row in report.rows for line in words.classes(row)]
     for step in report.steps:
         lines.append(f"- step {_code(step.name)} {'kept' if step.kept else 'reverted'}: {escape(step.reason)}")
     for source in report.data:
@@ -65,7 +66,7 @@ def _cells(row: Row) -> list[str]:
     threads = f", {words.threads(row.placement.threads)}" if row.measured and row.placement else ""
     return [
         escape(row.name),
-        words.percent(accuracy) if accuracy else "",
+        words.metric(accuracy) if accuracy else "",
         (words.drop(accuracy) or "") if accuracy else "",
         size,
         words.milliseconds_interval(latency.median_ms, latency.median_interval) if latency else words.NOT_MEASURED,

@@ -69,6 +69,7 @@ class Scatter:
     y_ticks: tuple[Tick, ...]
     x_title: str
     y_title: str
+    higher_is_better: bool = True
     width: int = WIDTH
     height: int = HEIGHT
     left: int = LEFT
@@ -105,8 +106,11 @@ def scatter(rows: Sequence[Row]) -> Scatter | None:
     x_high = scale * max(t.median_interval.high for t in times)
     logarithmic = x_low > 0 and x_high / x_low > _LOG_FROM
     x_ticks = _log_ticks(x_low, x_high) if logarithmic else _linear_ticks(0.0, x_high)
-    y_low, y_high = 100 * min(a.interval.low for a in accuracies), 100 * max(a.interval.high for a in accuracies)
-    y_ticks = _linear_ticks(y_low, min(100.0, max(y_high, y_low + 0.5)))
+    unit = accuracies[0].unit
+    share = 100.0 if unit == "%" else 1.0
+    y_low, y_high = share * min(a.interval.low for a in accuracies), share * max(a.interval.high for a in accuracies)
+    y_high = min(100.0, max(y_high, y_low + 0.5)) if unit == "%" else y_high
+    y_ticks = _linear_ticks(y_low, y_high)
     x_axis = _Axis(x_ticks[0], x_ticks[-1], LEFT, WIDTH - RIGHT, logarithmic)
     y_axis = _Axis(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP, logarithmic=False)
     points = []
@@ -117,16 +121,16 @@ def scatter(rows: Sequence[Row]) -> Scatter | None:
             Point(
                 name=row.name,
                 x=x,
-                y=y_axis.at(100 * accuracy.value),
+                y=y_axis.at(share * accuracy.value),
                 x_low=x_axis.at(scale * time.median_interval.low),
                 x_high=x_axis.at(scale * time.median_interval.high),
-                y_low=y_axis.at(100 * accuracy.interval.low),
-                y_high=y_axis.at(100 * accuracy.interval.high),
+                y_low=y_axis.at(share * accuracy.interval.low),
+                y_high=y_axis.at(share * accuracy.interval.high),
                 label_x=x + 10 if right else x - 10,
-                label_y=y_axis.at(100 * accuracy.value) - 8,
+                label_y=y_axis.at(share * accuracy.value) - 8,
                 anchor="start" if right else "end",
                 is_baseline=row.comparison is None,
-                title=f"{row.name}: {words.percent(accuracy)}, "
+                title=f"{row.name}: {words.metric(accuracy)}, "
                 + words.milliseconds_interval(time.median_ms, time.median_interval),
             )
         )
@@ -135,7 +139,8 @@ def scatter(rows: Sequence[Row]) -> Scatter | None:
         x_ticks=tuple(Tick(x_axis.at(value), f"{value:g}") for value in x_ticks),
         y_ticks=tuple(Tick(y_axis.at(value), f"{value:g}") for value in y_ticks),
         x_title=f"median latency, {'ms' if scale == 1 else 'µs'}{' (logarithmic)' if logarithmic else ''}",
-        y_title=f"{accuracies[0].metric}, %",
+        y_title=f"{accuracies[0].metric}, {unit}".rstrip(", "),
+        higher_is_better=accuracies[0].higher_is_better,
     )
 
 

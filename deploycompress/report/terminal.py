@@ -36,6 +36,9 @@ def render(report: Report, *, width: int = 100, color: bool = False) -> str:
         console.print(Text.assemble("gate ", gate.name, " ", state, f": {gate.detail}"))
     for note in [f"{_label(row, report)}: {note}" for row in report.rows for note in _notes(row)] + list(report.notes):
         console.print(Text(f"note: {note}"))
+    for row in report.rows:
+        for line in words.classes(row):
+            console.print(Text(f"{_label(row, report)}: {line}"))
     skipped = sum(len(source.skipped) for source in report.data)
     if skipped:
         console.print(Text(f"note: data files left out: {skipped}; the JSON lists them with their reasons"))
@@ -78,19 +81,16 @@ def _range(interval: Interval, scale: float = 1) -> str:
 def _accuracy(accuracy: Accuracy | None) -> Text:
     if accuracy is None:
         return Text("-", style="dim")
-    interval = accuracy.interval
     return Text.assemble(
-        f"{100 * accuracy.value:.1f} %\n", (f"{100 * interval.low:.1f} to {100 * interval.high:.1f}", "dim")
+        f"{words.figure(accuracy, accuracy.value)}\n", (words.between(accuracy, accuracy.interval), "dim")
     )
 
 
 def _drop(accuracy: Accuracy | None) -> Text:
     if accuracy is None or accuracy.drop is None or accuracy.drop_interval is None:
         return Text()
-    interval = accuracy.drop_interval
     return Text.assemble(
-        f"{words.points(accuracy.drop)} points\n",
-        (f"{words.points(interval.low)} to {words.points(interval.high)}", "dim"),
+        f"{words.lost(accuracy, accuracy.drop)}\n", (words.between(accuracy, accuracy.drop_interval), "dim")
     )
 
 

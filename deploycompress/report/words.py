@@ -7,6 +7,7 @@ from deploycompress.records.report import Row
 
 NOT_MEASURED = "not measured"
 MICROSECONDS_BELOW_MS = 0.1
+_WORST = 3
 _STEPS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -33,18 +34,52 @@ def milliseconds_interval(value_ms: float, interval: Interval) -> str:
     return f"{milliseconds(value_ms)} ({three_digits(scale * interval.low)} to {three_digits(scale * interval.high)})"
 
 
-def percent(accuracy: Accuracy) -> str:
-    """As in "81.0 % (79.9 to 82.1)"."""
-    low, high = accuracy.interval.low, accuracy.interval.high
-    return f"{100 * accuracy.value:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+def metric(accuracy: Accuracy) -> str:
+    """As in "81.0 % (79.9 to 82.1)" or "31.24 dB (31.10 to 31.38)"."""
+    return f"{figure(accuracy, accuracy.value)} ({between(accuracy, accuracy.interval)})"
+
+
+def figure(accuracy: Accuracy, value: float) -> str:
+    """A value of the metric with its unit: "81.0 %", "31.24 dB", "0.8712"."""
+    return f"{_digits(accuracy, value)} {accuracy.unit}".rstrip()
+
+
+def between(accuracy: Accuracy, interval: Interval) -> str:
+    """An interval of the metric or of its drop, without the unit: "79.9 to 82.1"."""
+    return f"{_digits(accuracy, interval.low)} to {_digits(accuracy, interval.high)}"
+
+
+def lost(accuracy: Accuracy, value: float) -> str:
+    """A drop with its unit: "0.8 points" of a share, "0.31 dB", "0.0021"."""
+    return f"{_digits(accuracy, value)} {'points' if accuracy.unit == '%' else accuracy.unit}".rstrip()
 
 
 def drop(accuracy: Accuracy) -> str | None:
-    """As in "0.8 points (-0.1 to 1.7)": points of accuracy lost against the baseline; None for the baseline."""
+    """As in "0.8 points (-0.1 to 1.7, n = 500)": how much worse than the baseline; None for the baseline."""
     if accuracy.drop is None or accuracy.drop_interval is None:
         return None
-    low, high = accuracy.drop_interval.low, accuracy.drop_interval.high
-    return f"{points(accuracy.drop)} points ({points(low)} to {points(high)})"
+    interval = between(accuracy, accuracy.drop_interval)
+    return f"{lost(accuracy, accuracy.drop)} ({interval}, n = {accuracy.count:,})"
+
+
+def classes(row: Row) -> tuple[str, ...]:
+    """The classes that lost most, and how many samples flipped; nothing for a baseline or where nothing was lost."""
+    accuracy = row.accuracy
+    if accuracy is None or accuracy.lost is None:
+        return ()
+    worst = sorted((c for c in accuracy.classes if (c.drop or 0) > 0), key=lambda c: -(c.drop or 0))[:_WORST]
+    parts = [f"class {c.label} {points(c.drop or 0)} points (n = {c.count:,})" for c in worst]
+    said = [f"{accuracy.lost} of {accuracy.count:,} samples right to wrong, {accuracy.gained} wrong to right"]
+    if parts:
+        said.append(f"lost most: {', '.join(parts)}")
+    return tuple(said) if accuracy.lost or accuracy.gained else ()
+
+
+def _digits(accuracy: Accuracy, value: float) -> str:
+    if accuracy.unit == "%":
+        return points(value)
+    text = f"{value:.2f}" if accuracy.unit == "dB" else f"{value:#.4g}"
+    return text.removeprefix("-") if float(text) == 0 else text
 
 
 def smaller(value: float) -> str:

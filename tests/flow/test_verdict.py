@@ -56,7 +56,7 @@ def test_drop_gate_compares_the_measured_drop(drop: float | None, met: bool) -> 
 def test_summary_has_one_line_a_model_and_never_calls_noise_faster() -> None:
     rows = [BASE, row("a", 3.0, drop=0.005, smaller=4.0), row("b", 1.2, "NO DIFFERENCE", smaller=0.5)]
     first, second = summary(rows).splitlines()
-    assert first == "a: 3.00x (2.90 to 3.10) faster, 4.00x smaller, accuracy drop 0.5 points (-0.5 to 1.5)."
+    assert first == "a: 3.00x (2.90 to 3.10) faster, 4.00x smaller, top-1 drop 0.5 points (-0.5 to 1.5, n = 100)."
     assert second == "b: no detectable difference in speed, 1.20x (1.10 to 1.30), 2.00x larger."
     assert "faster" not in second
 

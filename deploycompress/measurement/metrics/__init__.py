@@ -1,0 +1,1 @@
+"""Metrics of labelled samples, one family a file; `choice.METRICS` lists them."""

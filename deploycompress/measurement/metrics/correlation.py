@@ -1,0 +1,59 @@
+"""predicted and true numbers -> their correlation, Pearson's or Spearman's.
+
+Pearson: cov(x, y) / sqrt(var x var y). Spearman: the same of the ranks, equal values sharing their mean rank. Where one
+side is constant there is nothing to correlate, and the value is 0: a collapsed model predicts nothing.
+
+Source: Pearson, 1895; Spearman, "The proof and measurement of association between two things", 1904.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from deploycompress.errors import UnsupportedError
+from deploycompress.measurement.metrics.metric import Array, Floats, Label, Metric, finite, numbers
+
+
+def _predictions(output: Array, labels: Sequence[Label], metric: str) -> Floats:
+    """[samples, 2]: predicted and true number."""
+    wanted = numbers(labels, metric)
+    if output.size != len(wanted) or output.ndim not in (1, 2):
+        raise UnsupportedError(
+            f"{metric} needs one number a sample, and the output is {output.dtype}{list(output.shape)}"
+        )
+    return np.stack([finite(output, metric).ravel(), wanted], axis=1)
+
+
+def _pearson(table: Array, weights: Floats) -> Floats:
+    x, y = (table - table[0]).T  # a constant becomes exactly 0, and so does its spread
+    return _correlation(x[None], y[None], weights)
+
+
+def _spearman(table: Array, weights: Floats) -> Floats:
+    return _correlation(_ranks(table[:, 0], weights), _ranks(table[:, 1], weights), weights)
+
+
+def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
+    total = weights.sum(axis=1, keepdims=True)
+    x = x - (weights * x).sum(axis=1, keepdims=True) / total
+    y = y - (weights * y).sum(axis=1, keepdims=True) / total
+    covariance, x_spread, y_spread = ((weights * product).sum(axis=1) for product in (x * y, x * x, y * y))
+    norm = np.sqrt(x_spread * y_spread)
+    return np.asarray(np.divide(covariance, norm, out=np.zeros_like(norm), where=norm > 0))
+
+
+def _ranks(values: Floats, weights: Floats) -> Floats:
+    """[draws, samples] mean rank of each value in a draw that holds it `weights` times, less one half."""
+    _, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    in_group = np.add.reduceat(weights[:, order], starts, axis=1)
+    return np.asarray((in_group.cumsum(axis=1) - in_group / 2)[:, group])
+
+
+PEARSON = Metric("pearson", lambda output, labels: _predictions(output, labels, "pearson"), _pearson, unit="")
+SPEARMAN = Metric(
+    "spearman", lambda output, labels: _predictions(output, labels, "spearman"), _spearman, unit="", draws=1000
+)
