@@ -11,7 +11,8 @@ from deploycompress.data import Summary
 from deploycompress.data.classes import balance
 from deploycompress.data.source import Label
 from deploycompress.errors import DataRejectedError, UnsupportedError
-from deploycompress.measurement.accuracy import accuracy, outcomes
+from deploycompress.measurement.accuracy import accuracy
+from deploycompress.measurement.metrics.classes import TOP1
 from deploycompress.records.measured import Accuracy
 from deploycompress.records.symptoms import Symptom
 
@@ -30,7 +31,7 @@ def decisions(scores: NDArray[np.float64], summaries: Sequence[Summary]) -> tupl
     labels = {summary.label for summary in summaries} - {None}
     symptoms = [*balance(summaries, classes), *_one_for_all(scores, labels)]
     try:
-        found = accuracy(outcomes(scores, [summary.label for summary in summaries]).top1)
+        found = accuracy(TOP1, TOP1.table(scores, [summary.label for summary in summaries]))
     except UnsupportedError:  # not every sample has a class number
         return symptoms, None
     except DataRejectedError as error:
