@@ -5,14 +5,16 @@
 The original, `deploycompress optimize`, onnxslim and onnxsim, judged alike: nodes (control-flow bodies included), bytes
 (external data included), outputs on the same feeds (`flow.feeds`, `flow.agreement`), latency in rounds interleaved with
 the original, one thread; SLOWER and FASTER only beyond noise, SLOWER only where measured twice. Then the totals, and
-what each pass of `optimize` bought. NAME keeps the models whose name contains it. Everything goes to
-build/bench/optimize_table.md too.
+what each pass of `optimize` bought. NAME keeps the models whose name contains it. What is found about a model is kept
+below build/bench/optimize_table/ and not measured again, so that a run can be split and goes on where it stopped; the
+tables go to build/bench/optimize_table.md too.
 """
 
 from __future__ import annotations
 
 import argparse
 import lzma
+import pickle
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -57,6 +59,15 @@ class Row:
     nodes: int
     size_bytes: int
     outcomes: dict[str, Outcome]
+    ours: OptimizeResult | None
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A file ONNX Runtime cannot run, and how each tool ended on it."""
+
+    name: str
+    ends: tuple[str, ...]
 
 
 def main() -> None:
@@ -67,24 +78,14 @@ def main() -> None:
     parser.add_argument("--target", default="server-cpu-avx2")
     arguments = parser.parse_args()
     target = targets.load(arguments.target).model_copy(update={"threads": 1})
-    rows: list[Row] = []
-    results: dict[str, OptimizeResult] = {}
-    unusable: list[tuple[str, ...]] = []
+    found: list[Row | Unusable] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, path in sources(Path(folder)):
-            if arguments.names and not any(part in name for part in arguments.names):
-                continue
-            print(f"... {name}", flush=True)
-            try:
-                row, result = compare(name, path, Path(folder), target, arguments.seconds)
-            except ModelRejectedError as error:
-                ends = [simplify(peer, path, Path(folder) / "peer.onnx") or "writes a file" for peer in PEERS]
-                unusable.append((name, f"refused: {error.what[:70]}", *ends))
-                continue
-            rows.append(row)
-            if result is not None:
-                results[name] = result
-            print(markdown(_HEADERS, [_cells(row)]), flush=True)
+            if not arguments.names or any(part in name for part in arguments.names):
+                found.append(kept(name, path, Path(folder), target, arguments.seconds))
+    rows = [row for row in found if isinstance(row, Row)]
+    results = {row.name: row.ours for row in rows if row.ours is not None}
+    unusable = [(row.name, *row.ends) for row in found if isinstance(row, Unusable)]
     report = "\n\n".join(
         (
             markdown(_HEADERS, map(_cells, rows)),
@@ -115,7 +116,23 @@ def sources(folder: Path) -> Iterator[tuple[str, Path]]:
         yield f"corpus/{path.parent.name}", path
 
 
-def compare(name: str, source: Path, folder: Path, target: Target, seconds: float) -> tuple[Row, OptimizeResult | None]:
+def kept(name: str, source: Path, folder: Path, target: Target, seconds: float) -> Row | Unusable:
+    """What is known of a model, found out now where no run before this one did."""
+    memory = WORK / "optimize_table" / f"{name.replace('/', '-')}.pickle"
+    if not memory.is_file():
+        print(f"... {name}", flush=True)
+        try:
+            row: Row | Unusable = compare(name, source, folder, target, seconds)
+        except ModelRejectedError as error:
+            ends = [simplify(peer, source, folder / "peer.onnx") or "writes a file" for peer in PEERS]
+            row = Unusable(name, (f"refused: {error.what[:70]}", *ends))
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_bytes(pickle.dumps(row))
+    found: Row | Unusable = pickle.loads(memory.read_bytes())
+    return found
+
+
+def compare(name: str, source: Path, folder: Path, target: Target, seconds: float) -> Row:
     """One model through every tool.
 
     Raises:
@@ -141,7 +158,7 @@ def compare(name: str, source: Path, folder: Path, target: Target, seconds: floa
         outcomes[tool] = Outcome(problem=problem) if problem else judged(output, session, gate)
         for file in (*models.data_files(output), output) if output.is_file() else ():
             file.unlink()
-    return Row(name, len(graph.nodes(original)), models.size_bytes(source), outcomes), result
+    return Row(name, len(graph.nodes(original)), models.size_bytes(source), outcomes, result)
 
 
 def judged(output: Path, original: Session, gate: Gate) -> Outcome:
