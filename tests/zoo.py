@@ -451,6 +451,17 @@ def layer_scale() -> ir.Model:
     )
 
 
+def pointwise_mlp() -> ir.Model:
+    """The block of ConvNeXt without its norm: two linear layers on channels-last values, transposed back."""
+    return model(
+        "g (float[N,4,3,3] x) => (float[N,4,3,3] y) { t = Transpose<perm=[0,2,3,1]>(x) h = MatMul(t, w) a = Add(h, c)"
+        " r = Relu(a) k = MatMul(r, u) z = Transpose<perm=[0,3,1,2]>(k) y = Add(x, z) }",
+        w=normal(4, 6),
+        c=normal(6),
+        u=normal(6, 4),
+    )
+
+
 def optional_inputs() -> ir.Model:
     """An omitted input in the middle (Resize without roi), an omitted output (Y of an LSTM)."""
     return model(
@@ -503,4 +514,5 @@ MODELS: dict[str, Callable[[], ir.Model]] = {
     "resize_to_shape": resize_to_shape,
     "channels_last": channels_last,
     "layer_scale": layer_scale,
+    "pointwise_mlp": pointwise_mlp,
 }

@@ -19,7 +19,7 @@ from deploycompress.passes import graph as g
 from deploycompress.passes.base import Findings, PassResult
 from deploycompress.passes.merge_views import ELEMENTWISE
 
-_BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Clip", "PRelu")
+BROADCASTING = ("Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Sum", "Clip", "PRelu")
 _Perm = tuple[int, ...]
 
 
@@ -38,10 +38,10 @@ class CancelTransposes:
         while True:
             changes = len(found.changes)
             for node in g.nodes(after):
-                if node.graph is not None and _perm(node) is not None:
+                if node.graph is not None and permutation(node) is not None:
                     _merge_pair(node, found)
             for graph in tuple(after.graphs()):
-                for perm in dict.fromkeys(perm for node in graph if (perm := _perm(node)) is not None):
+                for perm in dict.fromkeys(perm for node in graph if (perm := permutation(node)) is not None):
                     _move_regions(after, graph, perm, found)
             if len(found.changes) == changes:
                 return found.result(model, after)
@@ -73,7 +73,7 @@ class _Region:
         return len(gone) + len(self.out_of) - len(self.left)
 
 
-def _perm(node: ir.Node | None) -> _Perm | None:
+def permutation(node: ir.Node | None) -> _Perm | None:
     """The permutation of a Transpose that states one and moves something."""
     if node is None or not g.is_op(node, "Transpose") or node.inputs[0] is None:
         return None
@@ -87,9 +87,9 @@ def _inverse(perm: _Perm) -> _Perm:
 
 def _merge_pair(second: ir.Node, found: Findings) -> None:
     """Transpose(q) of Transpose(p) is Transpose of p[q[i]], or nothing."""
-    middle, outer = second.inputs[0], _perm(second)
+    middle, outer = second.inputs[0], permutation(second)
     first = None if middle is None else middle.producer()
-    inner = _perm(first)
+    inner = permutation(first)
     source = first.inputs[0] if first is not None else None
     if first is None or inner is None or outer is None or source is None or first.graph is not second.graph:
         return
@@ -123,7 +123,7 @@ def _regions(graph: ir.Graph, perm: _Perm) -> list[_Region]:
     """The connected regions behind the transposes of one permutation."""
     owner: dict[ir.Value, set[ir.Node]] = {}  # value in the order of `perm` -> the nodes of its region, shared
     for node in graph:
-        if _perm(node) == perm:
+        if permutation(node) == perm:
             owner[node.outputs[0]] = {node}
             continue
         sources = [value for value in node.inputs if value is not None and value in owner]
@@ -143,15 +143,17 @@ def _region(graph: ir.Graph, members: set[ir.Node], perm: _Perm) -> _Region:
     inverse = _inverse(perm)
     kept: list[ir.Node] = []
     out_of: list[ir.Node] = []
-    for node in reversed([node for node in graph if node in members and _perm(node) is None]):
+    for node in reversed([node for node in graph if node in members and permutation(node) is None]):
         readers = [use.node for use in node.outputs[0].uses()]
-        back = [reader for reader in readers if _perm(reader) == inverse and reader.graph is graph]
+        back = [reader for reader in readers if permutation(reader) == inverse and reader.graph is graph]
         if back or any(reader in kept for reader in readers):
             kept.append(node)
             out_of += back
     nodes = tuple(reversed(kept))
     inputs = {value for node in nodes for value in node.inputs if value is not None}
-    into = tuple(node for node in graph if node in members and _perm(node) is not None and node.outputs[0] in inputs)
+    into = tuple(
+        node for node in graph if node in members and permutation(node) is not None and node.outputs[0] in inputs
+    )
     inside = {*nodes, *out_of}
     left = tuple(n.outputs[0] for n in nodes if any(use.node not in inside for use in n.outputs[0].uses()))
     return _Region(perm, nodes, into, tuple(out_of), left)
@@ -167,7 +169,7 @@ def _can_join(node: ir.Node, owner: dict[ir.Value, set[ir.Node]], rank: int) -> 
     if g.is_op(node, "Concat"):
         return all(value in owner for value in operands)
     constants = [g.constant(value) for value in operands if value not in owner]
-    return g.is_op(node, *_BROADCASTING) and all(c is not None and len(c.shape) <= rank for c in constants)
+    return g.is_op(node, *BROADCASTING) and all(c is not None and len(c.shape) <= rank for c in constants)
 
 
 def _move(model: ir.Model, region: _Region, found: Findings) -> None:
@@ -176,14 +178,9 @@ def _move(model: ir.Model, region: _Region, found: Findings) -> None:
     inverse = _inverse(region.perm)
     for node in region.nodes:
         for index, value in enumerate(node.inputs):
-            if value is None:
-                continue
-            constant = g.array(value)
             if value in before:
                 node.replace_input_with(index, before[value])
-            elif constant is not None and constant.size > 1:
-                axes = constant.reshape((1,) * (len(region.perm) - constant.ndim) + constant.shape)
-                g.set_weight(model, node, index, f"{value.name}_transposed", axes.transpose(inverse))
+        transpose_constants(model, node, inverse)
         if node.op_type == "Concat":
             axis = region.perm[g.int_attribute(node, "axis", 0)]
             node.attributes["axis"] = ir.AttrInt64("axis", axis)
@@ -199,6 +196,15 @@ def _move(model: ir.Model, region: _Region, found: Findings) -> None:
     g.drop_unread([node.outputs[0] for node in region.into])
     ops = ", ".join(dict.fromkeys(node.op_type for node in region.nodes))
     found.changed(g.label(region.nodes[-1]), f"{region.gain} transposes fewer around {ops}")
+
+
+def transpose_constants(model: ir.Model, node: ir.Node, perm: _Perm) -> None:
+    """Brings the constants that `node` broadcasts into the order of axes `perm`."""
+    for index, value in enumerate(node.inputs):
+        constant = g.array(value)
+        if value is not None and constant is not None and constant.size > 1:
+            axes = constant.reshape((1,) * (len(perm) - constant.ndim) + constant.shape)
+            g.set_weight(model, node, index, f"{value.name}_transposed", axes.transpose(perm))
 
 
 def _transpose_for_others(model: ir.Model, value: ir.Value, region: _Region) -> None:

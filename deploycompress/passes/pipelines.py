@@ -23,6 +23,7 @@ from deploycompress.passes.matmul_to_gemm import MatMulToGemm
 from deploycompress.passes.merge_casts import MergeCasts
 from deploycompress.passes.merge_clamps import MergeClamps
 from deploycompress.passes.merge_views import MergeViews
+from deploycompress.passes.pointwise_conv import MatMulToPointwiseConv
 from deploycompress.passes.resize_scales import ResizeByScales
 from deploycompress.passes.share_initializers import ShareInitializers
 from deploycompress.passes.slice_early import SliceEarly
@@ -59,6 +60,8 @@ CONVOLUTIONAL: tuple[Pass, ...] = (
     FoldPad(),
     ResizeByScales(),
 )
+# A linear layer that the int8 kernels take as a Gemm; as a float it is faster as a convolution where images flow.
+FLOAT_ONLY: tuple[Pass, ...] = (MatMulToPointwiseConv(),)
 # Last: sharing a weight keeps the folding passes away from it.
 TIDY: tuple[Pass, ...] = (ShareInitializers(), ShareSubexpressions(), RemoveDeadCode(), StripUnused())
 # Worth nothing to a float model; an int8 chain needs it. Run by `quantize`, not by `optimize`.
@@ -68,7 +71,7 @@ BEFORE_INT8: tuple[Pass, ...] = (ReduceMeanToGlobalAveragePool(),)
 BEFORE_QUANTIZATION: tuple[Pass, ...] = PREPARE + SIMPLIFY + TRANSFORMER + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
 
 EVERY_PASS: tuple[Pass, ...] = (
-    NORMALIZE + PREPARE + SIMPLIFY + TRANSFORMER + GENERAL + CONVOLUTIONAL + BEFORE_INT8 + TIDY
+    NORMALIZE + PREPARE + SIMPLIFY + TRANSFORMER + GENERAL + CONVOLUTIONAL + FLOAT_ONLY + BEFORE_INT8 + TIDY
 )
 
 
@@ -87,4 +90,4 @@ def for_target(target: Target, level: Level = "full") -> tuple[Pass, ...]:
         case "basic":
             return PREPARE + SIMPLIFY + TIDY
         case "full":
-            return PREPARE + SIMPLIFY + TRANSFORMER + GENERAL + CONVOLUTIONAL + TIDY
+            return PREPARE + SIMPLIFY + TRANSFORMER + GENERAL + CONVOLUTIONAL + FLOAT_ONLY + TIDY

@@ -1,0 +1,93 @@
+"""Linear layers of a channels-last image become 1x1 convolutions of the channels-first one."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from deploycompress.passes.pointwise_conv import MatMulToPointwiseConv
+from tests import zoo
+from tests.passes.running import assert_same_outputs
+
+TO_LAST, TO_FIRST = "Transpose<perm=[0,2,3,1]>", "Transpose<perm=[0,3,1,2]>"
+WEIGHTS = {
+    "w": zoo.normal(3, 5),
+    "u": zoo.normal(5, 4),
+    "b": zoo.normal(5),
+    "deep": zoo.normal(1, 1, 1, 5),
+    "one": np.float32(0.5),
+    "rows": zoo.normal(2, 1, 1),
+}
+
+
+def built(text: str, result: str = "float[A,B,C,D] y", image: str = "N,2,6,3", **weights: np.ndarray) -> ir.Model:
+    """A channels-last image x, a channels-first one z."""
+    words = text.replace("(", " ").replace(")", " ").replace(",", " ").split()
+    used = {name: value for name, value in (WEIGHTS | weights).items() if name in words}
+    return zoo.model(f"g (float[{image}] x, float[N,3,2,6] z) => ({result}) {{ {text} }}", **used)
+
+
+def operators(model: ir.Model) -> list[str]:
+    return [node.op_type for node in model.graph]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"h = MatMul(x, w) y = {TO_FIRST}(h)", ["Transpose", "Conv"]),
+        (f"h = MatMul(x, w) a = Add(h, b) y = {TO_FIRST}(a)", ["Transpose", "Conv"]),
+        (f"h = MatMul(x, w) a = Add(deep, h) y = {TO_FIRST}(a)", ["Transpose", "Conv"]),
+        (f"h = MatMul(x, w) a = Add(h, one) y = {TO_FIRST}(a)", ["Transpose", "Conv"]),
+        (f"h = MatMul(x, w) a = Add(h, rows) y = {TO_FIRST}(a)", ["Transpose", "Conv", "Add"]),
+        (
+            f"h = MatMul(x, w) a = Add(h, b) r = Relu(a) k = MatMul(r, u) y = {TO_FIRST}(k)",
+            ["Transpose", "Conv", "Relu", "Conv"],
+        ),
+        (
+            f"h = MatMul(x, w) s = Sigmoid(h) m = Mul(h, s) k = MatMul(m, u) y = {TO_FIRST}(k)",
+            ["Transpose", "Conv", "Sigmoid", "Mul", "Conv"],
+        ),
+        (
+            f"t = {TO_LAST}(z) h = MatMul(t, w) a = Mul(b, h) o = {TO_FIRST}(a) y = Neg(o)",
+            ["Conv", "Mul", "Neg"],
+        ),
+    ],
+)
+def test_layers_before_a_transpose_become_convolutions(text: str, expected: list[str]) -> None:
+    before = built(text)
+    after = MatMulToPointwiseConv()(before).model
+    assert operators(after) == expected
+    for free in (1, 2):
+        assert_same_outputs(before, after, free=free)
+
+
+@pytest.mark.parametrize(
+    ("text", "result"),
+    [
+        (f"h = MatMul(x, w) r = Relu(h) y = {TO_FIRST}(r)", "float[A,B,C,D] y, float[A,C,D,B] h"),  # read elsewhere
+        (f"r = Relu(x) y = {TO_FIRST}(r)", "float[A,B,C,D] y"),  # no layer
+        (f"h = MatMul(x, w) y = {TO_LAST}(h)", "float[A,B,C,D] y"),  # another order
+        (f"h = MatMul(x, w) k = MatMul(x, w) a = Add(h, k) y = {TO_FIRST}(a)", "float[A,B,C,D] y"),  # shared weight
+    ],
+)
+def test_what_is_not_such_a_layer_stays(text: str, result: str) -> None:
+    assert MatMulToPointwiseConv()(built(text, result)).changes == ()
+
+
+def test_image_of_unknown_rank_stays() -> None:
+    before = zoo.model(
+        f"g (float[N,2,6,3] x, int64[K] shape) => (float[A,B,C,D] y) {{ r = Reshape(x, shape) h = MatMul(r, w)"
+        f" y = {TO_FIRST}(h) }}",
+        w=WEIGHTS["w"],
+    )
+    assert MatMulToPointwiseConv()(before).changes == ()
+
+
+def test_layers_that_depend_on_two_images_are_refused() -> None:
+    before = built(
+        f"t = {TO_LAST}(z) h = MatMul(t, w) k = MatMul(x, v) a = Add(h, k) y = {TO_FIRST}(a)", v=zoo.normal(3, 5)
+    )
+    result = MatMulToPointwiseConv()(before)
+    assert result.changes == ()
+    assert [r.reason for r in result.refusals] == ["the layers before it depend on 2 values"]
