@@ -25,7 +25,7 @@ from deploycompress.data import Samples, Summary
 from deploycompress.errors import ModelRejectedError
 from deploycompress.flow.data_scale import Moments, factors, meetings
 from deploycompress.flow.observing import Tapped
-from deploycompress.records.symptoms import Symptom
+from deploycompress.records.symptoms import Severity, Symptom
 from deploycompress.runtime.session import Feed, SessionConfig
 
 _FEEDS = 24
@@ -63,27 +63,42 @@ def scale_symptoms(model: ir.Model, samples: Samples, config: SessionConfig) -> 
     for source, ratio, meeting in factors(points, moments):
         if ratio <= 0 or not math.isfinite(ratio):
             continue
-        gain = _gain(tapped, feeds, scores, source, ratio)
-        far, off = not 1 / _FAR < ratio < _FAR, not 1 / _NEAR < ratio < _NEAR
-        if (far and (gain is None or gain > _GAIN_NATS)) or (off and gain is not None and gain > _CLEAR_GAIN_NATS):
-            severity = "failure" if far and gain is not None else "warning"
-            low, high = extremes(samples.summaries, source)
-            times = f"{ratio:.0f} times larger" if ratio > 1 else f"{1 / ratio:.0f} times smaller"
-            sure = "" if gain is None else f"; rescaled, the samples are told apart better by {gain:.1f} nats"
-            yield Symptom(
-                "values on another scale",
-                severity,  # type: ignore[arg-type]  # one of the two
-                f"input {source!r} holds {low:g} to {high:g}, about {times} than the model expects",
-                f"tensor {meeting.tensor}{sure}",
-                "ranges found on such inputs are wrong for those the model will meet",
-                remedy(low, high, ratio),
-            )
+        told_apart = _told_apart(tapped, feeds, scores, source, ratio)
+        severity = _severity(ratio, told_apart)
+        if severity is None:
+            continue
+        low, high = extremes(samples.summaries, source)
+        times = f"{ratio:.0f} times larger" if ratio > 1 else f"{1 / ratio:.0f} times smaller"
+        before, after = told_apart or (0.0, 0.0)
+        sure = f"; information in the decisions {before:.1f} nats, rescaled {after:.1f}" if told_apart else ""
+        yield Symptom(
+            "values on another scale",
+            severity,
+            f"input {source!r} holds {low:g} to {high:g}, about {times} than the model expects",
+            f"tensor {meeting.tensor}{sure}",
+            "ranges found on such inputs are wrong for those the model will meet",
+            remedy(low, high, ratio),
+        )
 
 
-def _gain(
+def _severity(ratio: float, told_apart: tuple[float, float] | None) -> Severity | None:
+    """What both witnesses say together; None where there is nothing to say."""
+    far, off = not 1 / _FAR < ratio < _FAR, not 1 / _NEAR < ratio < _NEAR
+    if told_apart is None:
+        return "warning" if far else None
+    before, after = told_apart
+    if max(before, after) <= _GAIN_NATS:
+        # Samples of one class: there are no decisions to compare, and their deviation may be small for good reasons.
+        return "warning" if ratio >= _FAR else None
+    if far:
+        return "failure" if after - before > _GAIN_NATS else None
+    return "warning" if off and after - before > _CLEAR_GAIN_NATS else None
+
+
+def _told_apart(
     tapped: Tapped, feeds: Sequence[Feed], scores: Sequence[NDArray[np.float64] | None], source: str, ratio: float
-) -> float | None:
-    """Information in the decisions on inputs / `ratio`, minus that on the inputs; None without class scores."""
+) -> tuple[float, float] | None:
+    """Information in the decisions on the inputs, and on the inputs divided by `ratio`; None without class scores."""
     given = [each for each in scores if each is not None]
     if len(given) < len(scores) or feeds[0][source].dtype.kind != "f":
         return None
@@ -94,7 +109,7 @@ def _gain(
         if found is None:
             return None
         rescaled.append(found)
-    return information(np.concatenate(rescaled)) - information(np.concatenate(given))
+    return information(np.concatenate(given)), information(np.concatenate(rescaled))
 
 
 def information(scores: NDArray[np.float64]) -> float:

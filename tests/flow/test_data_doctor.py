@@ -79,6 +79,18 @@ def test_without_class_scores_the_ratio_alone_warns(tmp_path: Path) -> None:
     assert symptom.severity == "warning"
 
 
+def test_samples_of_one_class_say_nothing_about_decisions_and_the_ratio_alone_warns(tmp_path: Path) -> None:
+    text = """g (float[N,3,8,8] x) => (float[N,2] y) {
+        h = Conv(x, w, b) r = Relu(h) p = GlobalAveragePool(r) f = Flatten(p) y = Gemm(f, v, c) }"""
+    weights = {"w": normal(4, 3, 3, 3), "b": normal(4), "v": normal(4, 2), "c": np.float32([1e6, 0])}
+    net, x = model(text, **weights), normal(16, 3, 8, 8)
+    assert scale_of(tmp_path, net, x) == []
+    (symptom,) = scale_of(tmp_path, net, 100 * x)
+    assert symptom.severity == "warning"
+    x, y = pictures(64)  # a few noisy copies of one picture deviate little from their mean: no reason to speak
+    assert scale_of(tmp_path, classifier(), x[y == 5]) == []
+
+
 def test_random_samples_are_not_judged_by_their_scale(tmp_path: Path) -> None:
     net = classifier()
     assert list(scale_symptoms(net, data.open("random:16", models.signature(net)), CONFIG)) == []
