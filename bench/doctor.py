@@ -1,6 +1,6 @@
 """The data doctor on every shared model, with right preprocessing and wrong: false alarms and misses.
 
-    python bench/doctor.py
+    python bench/doctor.py [MODEL ...]
 
 Three tables: what it says about the scale of the inputs; how often it sees a drift between two random halves of one
 set, and between a set and a changed copy; how far scales move with the number of samples.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import lzma
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,7 @@ TARGET = targets.load("server-cpu-avx2").model_copy(update={"threads": 1})
 CONFIG = SessionConfig(threads=1)
 SAMPLES = 24
 TRIALS = 300
+_WORDS = {"failure": "problem", "warning": "warning"}
 
 PIXELS = {
     "(x/255 - mean) / std": "divisor: 255\nmean: [0.485, 0.456, 0.406]\nstd: [0.229, 0.224, 0.225]\nresize: stretch\n",
@@ -55,6 +56,7 @@ class Case:
     source: str
     right: tuple[str, ...]
     tried: tuple[str, ...]
+    labels: Path | None = None
 
 
 def cases() -> Iterator[Case]:
@@ -62,7 +64,7 @@ def cases() -> Iterator[Case]:
     every, cifar, imagenet = tuple(PIXELS), str(cifar10_calibration()), str(imagenet_half(0))
     yield Case("ResNet-20", RESNET20, cifar, (every[0],), every)
     yield Case("MobileNetV1-0.25", MOBILENET, imagenet, (every[1], every[2]), every)
-    yield Case("MobileNetV2", _mobilenet_v2(), imagenet, (every[1], every[2]), every)
+    yield Case("MobileNetV2", _mobilenet_v2(), imagenet, (every[1], every[2]), every, _labels_with_background())
     yield Case("UltraFace", SHARED / "models/detection/ultraface_rfb_320.onnx", imagenet, (every[1], every[2]), every)
     yield Case("FastestDet", SHARED / "models/detection/fastestdet_352.onnx", imagenet, ("x/255",), every)
     yield Case("super resolution", SHARED / "models/sr/super_resolution_x3.onnx", imagenet, ("x/255",), tuple(GRAY))
@@ -82,13 +84,17 @@ def cases() -> Iterator[Case]:
     yield Case("magika", magika, f"{feeds}:heads_and_tails", ("tokens",), ("tokens",))
 
 
-def scale_rows() -> Iterator[list[object]]:
-    """One row for every case and preprocessing."""
+def scale_rows(names: Sequence[str]) -> Iterator[list[object]]:
+    """One row for every case (those of the given names, where there are any) and preprocessing."""
     for case in cases():
+        if names and case.name not in names:
+            continue
         for way in case.tried:
             preprocess = _file(way) if way in PIXELS and Path(case.source).is_dir() else None
-            found = examine(case.model, case.source, target=TARGET, preprocess=preprocess, limit=SAMPLES)
-            said = [f"{each.severity}: {each.check}" for each in found.symptoms]
+            found = examine(
+                case.model, case.source, target=TARGET, preprocess=preprocess, labels=case.labels, limit=SAMPLES
+            )
+            said = [f"{_WORDS[each.severity]}: {each.check}" for each in found.symptoms]
             print(f"{case.name}, {way}: {'; '.join(said) or 'nothing'}", file=sys.stderr, flush=True)
             yield [
                 case.name,
@@ -174,6 +180,13 @@ def _mobilenet_v2() -> Path:
     return _made("mobilenet_v2.onnx", lambda path: path.write_bytes(lzma.open(packed).read()) and None)
 
 
+def _labels_with_background() -> Path:
+    """Labels for a model of 1,001 classes, the first of which is the background."""
+    rows = [line.split(",") for line in (imagenet_half(0) / "labels.csv").read_text().splitlines()]
+    shifted = [f"{name},{int(number) + 1}" for name, number, *_ in rows if number.isdecimal()]
+    return _made("labels_with_background.csv", lambda path: path.write_text("\n".join(shifted)) and None)
+
+
 def _mnist_scaled() -> Path:
     stored = np.load(SHARED / "data/mnist/mnist_test5000.npz")
     few = stored["images"][:200].astype(np.float32) / 65025
@@ -213,9 +226,12 @@ def verdicts(rows: list[list[object]]) -> str:
 def main() -> None:
     """Prints the tables and keeps them in build/bench/doctor.md."""
     WORK.mkdir(parents=True, exist_ok=True)
-    rows = list(scale_rows())
+    rows = list(scale_rows(sys.argv[1:]))
     headers = ["model", "inputs", "trained so", "r", "top-1", "the doctor says"]
     text = markdown(headers, rows) + "\n\n" + verdicts(rows) + "\n\n"
+    if sys.argv[1:]:
+        print(text)
+        return
     text += markdown(["set", "samples", "false alarms", "x/255 for x/127.5 - 1 missed"], drift_rows()) + "\n\n"
     text += markdown(["model", "samples", "move, median tensor", "foretold", "move, worst tensor"], movement_rows())
     (WORK / "doctor.md").write_text(text + "\n")

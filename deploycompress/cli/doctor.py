@@ -110,7 +110,8 @@ def _print(found: Examination, write: Callable[[str], None]) -> None:
     for note in found.notes:
         write(f"note: {note}")
     for symptom in found.symptoms:
-        write(f"{symptom.severity}: {symptom.check}: {symptom.found}")
+        word = "problem" if symptom.severity == "failure" else "warning"
+        write(f"{word}: {symptom.check}: {symptom.found}")
         write(f"  where:  {symptom.where}")
         write(f"  why:    {symptom.why}")
         write(f"  remedy: {symptom.remedy}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from deploycompress.records.symptoms import Symptom
 
 _FEWEST = 16
 _TIMES_CHANCE = 2.0
+_LEAST_ACCURACY = 0.15  # whatever the number of classes: nobody deploys less
 
 
 def decisions(scores: NDArray[np.float64], summaries: Sequence[Summary]) -> tuple[list[Symptom], Accuracy | None]:
@@ -37,7 +39,8 @@ def decisions(scores: NDArray[np.float64], summaries: Sequence[Summary]) -> tupl
     except DataRejectedError as error:
         failed = Symptom("labels", "failure", error.what, "labels", "accuracy cannot be measured", error.remedy)
         return [*symptoms, failed], None
-    return [*symptoms, *_no_better_than_chance(found, classes)], found
+    shifts = scores.argmax(axis=1) - np.array([summary.label for summary in summaries], np.int64)
+    return [*symptoms, *_labels_do_not_fit(found, shifts, classes)], found
 
 
 def _one_for_all(scores: NDArray[np.float64], labels: set[Label]) -> Iterator[Symptom]:
@@ -54,14 +57,19 @@ def _one_for_all(scores: NDArray[np.float64], labels: set[Label]) -> Iterator[Sy
         )
 
 
-def _no_better_than_chance(found: Accuracy, classes: int) -> Iterator[Symptom]:
-    if found.interval.high < _TIMES_CHANCE / classes:
-        yield Symptom(
-            "labels that do not fit",
-            "warning",
-            f"the float model is right on {100 * found.value:.1f} % of {found.count} samples, no better than chance "
-            f"({100 / classes:.1f} %)",
-            "labels or preprocessing",
-            "an accuracy measured on them means nothing",
-            "check that labels count from 0 in the order of the model, and the preprocessing",
-        )
+def _labels_do_not_fit(found: Accuracy, shifts: NDArray[np.int64], classes: int) -> Iterator[Symptom]:
+    """Yields a warning where the accuracy is certainly low, with the shift (decision - label) that would mend it."""
+    if found.interval.high >= max(_TIMES_CHANCE / classes, _LEAST_ACCURACY):
+        return
+    ((shift, count),) = Counter(shifts.tolist()).most_common(1)
+    shifted = shift != 0 and count > len(shifts) / 2
+    yield Symptom(
+        "labels that do not fit",
+        "warning",
+        f"the float model is right on {100 * found.value:.1f} % of {found.count} samples",
+        f"its decision is the label {shift:+d} on {count} of them" if shifted else "labels or preprocessing",
+        "an accuracy measured on them means nothing",
+        f"count the labels as the model does: add {shift}"
+        if shifted
+        else "check the order of the classes, and the preprocessing",
+    )

@@ -28,7 +28,7 @@ _PAIRS = 100
 _QUANTILE = 0.95
 _FEWEST = 8  # a quarter of fewer is one sample
 _TIMES = 4
-_MOST_MOVEMENT = 0.5  # of the tensor in the middle; see docs/calibration.md for what that costs
+_MOST_MOVEMENT = 0.25  # of the tensor in the middle: a scale that is a quarter too large adds 1.9 dB of noise
 
 
 @dataclass(frozen=True)

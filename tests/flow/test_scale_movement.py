@@ -58,8 +58,8 @@ def test_few_samples_are_remarked_on_with_the_number_that_would_do() -> None:
     moving = Settling(16, 0.8, 0.9, "t", 64, 0.4)
     (symptom,) = symptoms(moving, 16)
     assert symptom.check == "too few samples"
-    # 0.8 at 16 and 0.4 at 64: the line passes 0.5 at 16 * (0.8 / 0.5)^2 = 40.96
-    assert symptom.remedy == "give 41 samples or more"
+    # 0.8 at 16 and 0.4 at 64: the line passes 0.25 at 16 * (0.8 / 0.25)^2 = 163.84
+    assert symptom.remedy == "give 164 samples or more"
     assert symptoms(Settling(260, 0.09, 0.36, "t", 1040, 0.05), 260) == []
 
 
