@@ -15,6 +15,7 @@ from pathlib import Path
 from deploycompress.data.source import Label, Unusable
 from deploycompress.errors import DataRejectedError
 
+BESIDE = "labels.csv"
 _CLASSES_SHOWN = 4
 
 
@@ -54,7 +55,7 @@ def find(folder: Path, files: Sequence[Path], given: Path | None) -> Labels:
     Raises:
         DataRejectedError: The table cannot be read.
     """
-    beside = (folder / "labels.csv", folder.parent / f"{folder.name}_labels.csv")
+    beside = (folder / BESIDE, folder.parent / f"{folder.name}_labels.csv")
     table = given or next((path for path in beside if path.is_file()), None)
     if table is not None:
         return Labels(read_table(table), notes=(f"labels from {table.name}",), path=table)

@@ -94,7 +94,8 @@ def _from_path(path: Path, conform: Conform, preset: str | None, table: Path | N
             read = images.from_files(used, folder, _pipeline(preset, signature), found)
         else:
             read = arrays.from_files(used, folder, conform, found)
-        others = [file for file in files if file.suffix.lower() not in kind and file != found.path]
+        tables = (found.path, folder / label_tables.BESIDE)
+        others = [file for file in files if file.suffix.lower() not in kind and file not in tables]
     refused = tuple((relative_name(file, folder), _why_not(file, kind)) for file in others)
     return replace(read, refused=(*read.refused, *refused))
 

@@ -97,6 +97,9 @@ def test_table_inside_the_folder_is_not_listed_as_a_bad_sample(pictures: Path, c
     samples = data.open(str(pictures), colour, preprocess="raw")
     assert samples.skipped == ()
     assert {sample.label for sample in samples} == {1}
+    given = pictures.parent / "given.csv"
+    given.write_text("0,2\n1,2\n2,2\n")
+    assert data.open(str(pictures), colour, preprocess="raw", labels=given).skipped == ()
 
 
 def test_single_picture_is_a_sample(pictures: Path, colour: Signature) -> None:
