@@ -143,9 +143,9 @@ def few() -> None:
 
 
 def one_class() -> None:
-    x, y = pictures(128)
+    x, y = pictures(384)
     chosen = np.flatnonzero(y == 3)
-    others = np.flatnonzero(y != 3)[:7]
+    others = np.flatnonzero(y != 3)[:28]
     rows = np.concatenate([chosen, others])
     np.savez("calib.npz", x=x[rows], y=y[rows])
 
@@ -157,7 +157,7 @@ WARNED = [
     pytest.param(copies, "duplicates", "32 of 64 samples (50 %) equal an earlier one", id="duplicates"),
     pytest.param(one_constant, "constant samples", "1 of 32 samples are constant (every value is 0.25)", id="constant"),
     pytest.param(few, "too few samples", "4 samples are too few", id="too-few"),
-    pytest.param(one_class, "unbalanced classes", "16 of 23 samples (70 %) are of one of 8 classes", id="imbalance"),
+    pytest.param(one_class, "unbalanced classes", "48 of 76 samples (63 %) are of one of 8 classes", id="imbalance"),
 ]
 
 
