@@ -6,9 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploycompress.data.content import constant, duplicates, unusable
+from deploycompress import data
+from deploycompress.data.content import constant, content, duplicates, unusable
 from deploycompress.data.samples import Skipped
 from deploycompress.data.summary import Summary, summarize
+from deploycompress.records.signature import Signature, TensorSpec
 from tests.zoo import normal
 
 
@@ -50,3 +52,9 @@ def test_left_out_samples_are_listed_with_their_reasons() -> None:
     assert symptom.found == "5 left out, 3 used"
     assert symptom.where.startswith("0.npy: input 'x' holds NaN; 1.npy")
     assert symptom.where.endswith("and 2 more")
+
+
+def test_of_random_samples_that_alone_is_said() -> None:
+    tokens = Signature((TensorSpec("ids", "int64", ("n", 1)),), ())  # 0 or 1: most of them repeat
+    (symptom,) = content(data.open("random:9", tokens))
+    assert symptom.check == "random samples"
