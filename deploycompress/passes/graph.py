@@ -193,7 +193,7 @@ def names(model: ir.Model) -> set[str]:
 
 def fresh_name(model: ir.Model, name: str) -> str:
     """`name`, or `name_1`, `name_2` ... where it is taken in any scope of the model."""
-    return _claimed(name, names(model))
+    return claimed(name, names(model))
 
 
 def add_initializer(model: ir.Model, graph: ir.Graph, name: str, data: np.ndarray) -> ir.Value:
@@ -203,14 +203,15 @@ def add_initializer(model: ir.Model, graph: ir.Graph, name: str, data: np.ndarra
 
 def new_initializer(graph: ir.Graph, name: str, data: np.ndarray, taken: set[str]) -> ir.Value:
     """As `add_initializer`, for a pass that adds many: `taken` is `names(model)`, and grows by the new name."""
-    fresh = _claimed(name, taken)
+    fresh = claimed(name, taken)
     tensor = ir.tensor(np.ascontiguousarray(data).reshape(data.shape), name=fresh)
     value = ir.Value(name=fresh, type=ir.TensorType(tensor.dtype), shape=ir.Shape(data.shape), const_value=tensor)
     graph.register_initializer(value)
     return value
 
 
-def _claimed(name: str, taken: set[str]) -> str:
+def claimed(name: str, taken: set[str]) -> str:
+    """`name`, or the first of `name_1`, `name_2` ... that is not in `taken`, which grows by it."""
     fresh, counter = name, 0
     while fresh in taken:
         counter += 1

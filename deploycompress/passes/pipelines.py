@@ -25,6 +25,7 @@ from deploycompress.passes.merge_clamps import MergeClamps
 from deploycompress.passes.merge_views import MergeViews
 from deploycompress.passes.pointwise_conv import MatMulToPointwiseConv
 from deploycompress.passes.resize_scales import ResizeByScales
+from deploycompress.passes.rows_to_matrix import RowsToMatrix
 from deploycompress.passes.share_initializers import ShareInitializers
 from deploycompress.passes.slice_early import SliceEarly
 from deploycompress.passes.strip_unused import StripUnused
@@ -48,7 +49,7 @@ SIMPLIFY: tuple[Pass, ...] = (
     CancelTransposes(),
 )
 # Shapes again, as far as the symbols of the signature say; then what they tell about which rows are read.
-TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), SliceEarly())
+TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), SliceEarly(), RowsToMatrix())
 # Arithmetic moved into weights: outputs stay equal up to rounding.
 GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu(), FoldMatMulScale())
 # Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.
