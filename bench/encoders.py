@@ -1,0 +1,145 @@
+"""Exported transformers through the rewrites -> Markdown tables: what all of them buy, and what each one alone does.
+
+    python bench/encoders.py [--tiny | --ablation] [--seconds 4] [--opsets 17,20,23] [NAME ...]
+
+One thread, against ONNX Runtime's default on the same export. Ratios are medians of interleaved runs in thread CPU
+time, which the neighbours of a shared machine disturb least. Outputs are compared on three feeds, two of them padded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from exported import NAMES, Attention, Exporter, exported, feeds
+from shared import markdown
+
+from deploycompress import model as models
+from deploycompress.errors import ModelRejectedError
+from deploycompress.flow.source import open_source
+from deploycompress.passes import pipelines
+from deploycompress.passes.base import Pass
+from deploycompress.passes.graph import nodes
+from deploycompress.runtime.session import Session, SessionConfig
+
+ONE_THREAD = SessionConfig(threads=1)
+EVERYTHING = tuple(step for step in pipelines.EVERY_PASS if step not in pipelines.BEFORE_INT8)
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=NAMES)
+    parser.add_argument("--tiny", action="store_true", help="2 layers of width 32: checks, says nothing about speed")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each latency measurement")
+    parser.add_argument("--opsets", default="17,20,23")
+    parser.add_argument("--ablation", action="store_true", help="the second table instead of the first")
+    arguments = parser.parse_args()
+    if arguments.ablation:
+        print(markdown(("rewrites", "nodes", "1x8", "1x128"), ablation(arguments.seconds)))
+        return
+    opsets = [int(opset) for opset in arguments.opsets.split(",")]
+    head = ("export", "nodes", "rewrites that fired", "largest difference", "1x8", "1x128")
+    print(markdown(head, rows(arguments.names, opsets, arguments.seconds, tiny=arguments.tiny)))
+
+
+def rows(names: Sequence[str], opsets: Sequence[int], seconds: float, *, tiny: bool) -> Iterator[tuple[object, ...]]:
+    """One row an export; where the exporter or the runtime refuses, its reason."""
+    exporters: tuple[Exporter, ...] = ("dynamo", "legacy")
+    attentions: tuple[Attention, ...] = ("eager", "sdpa")
+    for name in names:
+        for exporter in exporters:
+            for opset in opsets:
+                for attention in attentions:
+                    title = f"{name}, {exporter} {opset}, {attention}"
+                    try:
+                        path = exported(name, exporter, opset, attention, tiny=tiny)
+                    except RuntimeError as error:
+                        yield title, f"not exported: {str(error).splitlines()[0]}", "", "", "", ""
+                        continue
+                    yield title, *row(name, path, seconds, tiny=tiny)
+
+
+def row(name: str, path: Path, seconds: float, *, tiny: bool) -> tuple[object, ...]:
+    """Nodes, rewrites, difference and ratios of one export."""
+    source = open_source(path)
+    after, fired = source, []
+    for step in EVERYTHING:
+        result = step(after)
+        after = result.model
+        if result.changes and step in pipelines.TRANSFORMER:
+            fired.append(f"{type(step).__name__} {len(result.changes)}")
+    count = f"{len(nodes(source))} -> {len(nodes(after))}"
+    before, rewritten = Session(path, ONE_THREAD), Session(models.serialize(after), ONE_THREAD)
+    try:
+        difference = f"{largest_difference(name, before, rewritten, tiny=tiny):.1e}"
+    except ModelRejectedError as error:
+        difference = f"the export fails: {error.what[:120]}"
+    ratios = []
+    for tokens in (8, 128) if not tiny and name != "vit" else (8,):
+        feed = feeds(name, 1, tokens, tiny=tiny)
+        speeds = interleaved([before.runner(feed), rewritten.runner(feed)], seconds)
+        ratios.append(f"x{speeds[1]:.2f}")
+    return count, ", ".join(fired), difference, *ratios, *[""] * (2 - len(ratios))
+
+
+def largest_difference(name: str, before: Session, after: Session, *, tiny: bool) -> float:
+    """Largest difference of any output relative to its largest value, alone and in padded batches."""
+    worst = 0.0
+    for batch, tokens in ((1, 8), (3, 12), (4, 31)):
+        feed = feeds(name, batch, tokens, tiny=tiny)
+        for expected, got in zip(before.run(feed).values(), after.run(feed).values(), strict=True):
+            if expected.shape != got.shape:
+                raise ValueError(f"{name}: {got.shape} instead of {expected.shape}")
+            worst = max(worst, float(np.abs(expected - got).max() / np.abs(expected).max()))
+    return worst
+
+
+def ablation(seconds: float) -> Iterator[tuple[object, ...]]:
+    """BERT with one rewrite of the transformer tuple, without one, and with all."""
+    path = exported("bert", "dynamo", 18, "eager")
+    source = open_source(path)
+    choices: dict[str, tuple[Pass, ...]] = {"none of them": ()}
+    targets, *others = pipelines.TRANSFORMER
+    choices[type(targets).__name__] = (targets,)
+    choices |= {f"{type(targets).__name__}, {type(step).__name__}": (targets, step) for step in others}
+    choices["all"] = pipelines.TRANSFORMER
+    made = []
+    for chosen in choices.values():
+        after = source
+        for step in EVERYTHING:
+            if step in chosen or step not in pipelines.TRANSFORMER:
+                after = step(after).model
+        made.append(after)
+    sessions = [Session(path, ONE_THREAD), *(Session(models.serialize(model), ONE_THREAD) for model in made)]
+    speeds = []
+    for tokens in (8, 128):
+        feed = feeds("bert", 1, tokens)
+        speeds.append(interleaved([session.runner(feed) for session in sessions], seconds * len(sessions)))
+    for index, (title, model) in enumerate(zip(choices, made, strict=True), start=1):
+        yield title, len(nodes(model)), *(f"x{speed[index]:.2f}" for speed in speeds)
+
+
+def interleaved(runners: Sequence[Callable[[], object]], seconds: float) -> list[float]:
+    """Speed of each runner against the first: median over rounds of the ratio of their CPU times."""
+    for run in runners:
+        run()
+    times: list[list[float]] = []
+    stop = time.perf_counter() + seconds
+    while len(times) < 16 or time.perf_counter() < stop:
+        order = range(len(runners)) if len(times) % 2 else reversed(range(len(runners)))
+        spent = dict.fromkeys(range(len(runners)), 0.0)
+        for index in order:
+            start = time.thread_time()
+            runners[index]()
+            spent[index] = time.thread_time() - start
+        times.append([spent[index] for index in range(len(runners))])
+    taken = np.asarray(times)
+    return [float(np.median(taken[:, 0] / taken[:, index])) for index in range(len(runners))]
+
+
+if __name__ == "__main__":
+    main()
