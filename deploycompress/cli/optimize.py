@@ -49,6 +49,9 @@ def optimize(
     fix_dim: Annotated[
         list[str] | None, typer.Option(help="Fix a symbolic dimension, NAME=LENGTH (may be given several times).")
     ] = None,
+    keep_output: Annotated[
+        list[str] | None, typer.Option(help="Keep this output and take the others off (may be given several times).")
+    ] = None,
     no_measure: Annotated[bool, typer.Option("--no-measure", help="Judge by outputs, nodes and bytes alone.")] = False,
     json_path: JsonOption = None,
 ) -> None:
@@ -68,6 +71,7 @@ def optimize(
         "level": level.value,
         "skip": ", ".join(skip or []) or None,
         "fixed dimensions": ", ".join(f"{name}={length}" for name, length in dims.items()) or None,
+        "outputs kept": ", ".join(keep_output or []) or None,
         "latency": "not measured" if no_measure else "measured, interleaved",
     }
     show_settings("optimize", settings)
@@ -81,6 +85,7 @@ def optimize(
         level=level.value,
         skip=skip or [],
         fix_dims=dims,
+        keep_outputs=keep_output or [],
         measure=not no_measure,
         track=track,
     )

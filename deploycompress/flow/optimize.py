@@ -20,6 +20,7 @@ from deploycompress.model.atomic import created, plain_errors, publish, temporar
 from deploycompress.passes import pipelines
 from deploycompress.passes.base import Pass
 from deploycompress.passes.fix_dimensions import FixDimensions, symbols
+from deploycompress.passes.keep_outputs import KeepOutputs
 from deploycompress.records.measured import Comparison
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.steps import Level, StepOutcome
@@ -85,6 +86,7 @@ def optimize(
     level: Level = "full",
     skip: Sequence[str] = (),
     fix_dims: Mapping[str, int] | None = None,
+    keep_outputs: Sequence[str] = (),
     measure: bool = True,
     budget_s: float = 1.0,
     track: Track = silent,
@@ -101,12 +103,13 @@ def optimize(
         level: Which passes run (see `passes.pipelines.for_target`).
         skip: Names of passes to leave out.
         fix_dims: Lengths for symbolic dimensions, by symbol.
+        keep_outputs: Outputs to keep, the others are taken off; all where empty.
         measure: Whether latency takes part in the decision.
         budget_s: Seconds of each latency measurement.
         track: Shows progress.
 
     Raises:
-        UnknownNameError: `skip` or `fix_dims` names nothing that exists.
+        UnknownNameError: `skip`, `fix_dims` or `keep_outputs` names nothing that exists.
         ModelRejectedError: The source does not load, or runs on no feed.
         InvalidOutputError: The file written does not agree with the source; it was removed.
     """
@@ -115,12 +118,16 @@ def optimize(
     model = open_source(source)
     if fix_dims:
         model = _fixed(model, fix_dims)
+    if keep_outputs:
+        model = _cut(model, keep_outputs)
+    kept = [value.name for value in model.graph.outputs]
     config = SessionConfig(threads=target.threads)
     original = Session(source, config)
     feeds = differential_feeds(original, models.signature(model), data, preprocess=preprocess, tokenizer=tokenizer)
-    gate = Gate(feeds, stable(original, feeds), config, measure, budget_s)
+    reference = tuple({name: found[name] for name in kept if name} for found in stable(original, feeds))
+    gate = Gate(feeds, reference, config, measure, budget_s)
     first, current, outcomes = run_steps(steps, model, gate, track)
-    if current is first and not fix_dims and not models.data_files(source):
+    if current is first and not (fix_dims or keep_outputs) and not models.data_files(source):
         _copy(source, output)
     else:
         models.save(current.model, output)
@@ -158,6 +165,14 @@ def _fixed(model: ir.Model, fix_dims: Mapping[str, int]) -> ir.Model:
         if length < 1:
             raise UsageError(f"the length of dimension {name!r} must be at least 1, not {length}")
     return FixDimensions(tuple(fix_dims.items()))(model).model
+
+
+def _cut(model: ir.Model, keep_outputs: Sequence[str]) -> ir.Model:
+    known = [value.name or "" for value in model.graph.outputs]
+    for name in keep_outputs:
+        if name not in known:
+            raise UnknownNameError("output", name, known)
+    return KeepOutputs(tuple(keep_outputs))(model).model
 
 
 def _copy(source: Path, output: Path) -> None:
