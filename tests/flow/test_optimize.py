@@ -164,3 +164,14 @@ def test_nodes_out_of_order_are_put_in_order(tmp_path: Path) -> None:
     result = run(tmp_path / "a.onnx", tmp_path / "b.onnx")
     assert result.nodes_after == 1
     assert_same_outputs(model, ir.load(tmp_path / "b.onnx"))
+
+
+def test_outputs_that_are_not_kept_go_and_the_others_are_compared(tmp_path: Path) -> None:
+    text = "t = Gather<axis=1>(n, first) y = Gemm(t, wh)"
+    model = zoo.encoder("float[N,S,8] n, float[N,3] y", text)
+    source, output = write(model, tmp_path / "a.onnx"), tmp_path / "b.onnx"
+    with pytest.raises(UnknownNameError, match="'yy'"):
+        run(source, output, keep_outputs=["yy"])
+    assert run(source, output, keep_outputs=["y"]).feeds > 0
+    assert [value.name for value in ir.load(output).graph.outputs] == ["y"]
+    assert_same_outputs(zoo.encoder("float[N,3] y", text), ir.load(output))
