@@ -58,13 +58,15 @@ def real(
     """Yields parts of `values` that together hold the real positions; `values` itself where no axis counts tokens.
 
     An axis of batch times tokens is taken as batch-major. Where they are separate, the batch leads, or all of it shares
-    the tensor.
+    the tensor, as it does position embeddings.
     """
     batch, length = mask.shape
-    if not axes or (axes[0] > 0 and len(values) != batch):
+    if not axes:
         yield values
-    elif batch == 1 or values.shape[axes[0]] != length:
+    elif batch == 1 or values.shape[axes[0]] == batch * length:
         yield _compressed(values, mask.ravel(), axes)
+    elif axes[0] == 0 or len(values) != batch:
+        yield values
     else:
         for row, part in zip(mask, values, strict=True):
             yield _compressed(part[None], row, axes)

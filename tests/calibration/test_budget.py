@@ -37,6 +37,16 @@ def test_a_matrix_above_the_budget_is_refused_by_name() -> None:
         gram_passes(LAYERS, 16 * 16 * 8 - 1)
 
 
+def test_every_pass_sees_the_samples_of_the_first() -> None:
+    feeds = [{"x": normal(1, 8, seed=seed)} for seed in range(40)]
+    config = SessionConfig(threads=1)
+    found = collect(
+        net(), ["r"], feeds, grams=LAYERS, config=config, memory_bytes=16 * 16 * 8, settled=lambda before, after: True
+    )
+    assert found.samples == 16
+    assert [gram.count for gram in found.grams.values()] == [16, 16, 16]
+
+
 def test_several_passes_give_what_one_gives_and_keep_products_in_files() -> None:
     feeds = [{"x": normal(3, 8, seed=seed)} for seed in range(5)]
     config = SessionConfig(threads=1)

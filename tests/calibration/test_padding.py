@@ -19,6 +19,10 @@ ENCODER = """
         e = Gather(table, input_ids)
         flat = Reshape(e, two)
         p = MatMul(flat, w)
+        count = Shape <start = 1> (input_ids)
+        places = Slice(table, zero, count, zero)
+        lifted = Unsqueeze(places, zero)
+        moved = Add(e, lifted)
         shape = Shape(e)
         back = Reshape(p, shape)
         split = Reshape(back, heads)
@@ -32,6 +36,7 @@ WEIGHTS = {
     "two": np.array([-1, HIDDEN]),
     "heads": np.array([0, 0, 2, 2]),
     "last": np.array([-1]),
+    "zero": np.array([0]),
 }
 TENSORS = ["e", "p", "turned"]
 
@@ -68,15 +73,43 @@ def test_padded_batches_count_as_their_sentences_alone(lengths: list[int]) -> No
     np.testing.assert_allclose(found.grams[layer].products, alone.grams[layer].products, rtol=1e-12)
 
 
+def test_what_the_batch_shares_is_kept_whole() -> None:
+    found = collect(encoder(), ["places", "lifted"], [feed([5, 2], 6)], config=CONFIG)
+    assert found["places"].count == found["lifted"].count == 6 * HIDDEN
+
+
+def test_heads_as_many_as_tokens_are_not_taken_for_them() -> None:
+    found = collect(encoder(), ["turned"], [feed([1], 2)], config=CONFIG)
+    assert found["turned"].count == HIDDEN
+    assert found["turned"].high < 50  # the padded token has values around 100
+
+
+def test_a_graph_input_by_token_is_cut_too() -> None:
+    text = """g (float[B,S,4] embeds, int64[B,S] attention_mask) => (float[B,S,4] y) {
+        p = MatMul(embeds, w)
+        m = Cast <to = 1> (attention_mask)
+        wide = Unsqueeze(m, last)
+        y = Mul(p, wide)
+    }"""
+    embeds = normal(1, 5, HIDDEN)
+    embeds[0, 3:] = 100.0
+    mask = np.array([[1, 1, 1, 0, 0]])
+    feeds = [{"embeds": embeds, "attention_mask": mask}]
+    found = collect(model(text, w=WEIGHTS["w"], last=WEIGHTS["last"]), ["embeds", "p"], feeds, config=CONFIG)
+    assert found["embeds"].count == found["p"].count == 3 * HIDDEN
+    assert found["embeds"].high < 50
+
+
 def test_a_width_equal_to_the_number_of_tokens_is_not_taken_for_it() -> None:
     padded = feed([3], HIDDEN)
     found = collect(encoder(), TENSORS, [padded], config=CONFIG)
     assert {name: found[name].count for name in TENSORS} == dict.fromkeys(TENSORS, 3 * HIDDEN)
 
 
-def test_a_model_of_fixed_length_leaves_its_padding_out_too() -> None:
-    fixed = ENCODER.replace("int64[B,S]", "int64[1,6]").replace("float[B,S,4]", "float[1,6,4]")
-    found = collect(encoder(text=fixed), TENSORS, [feed([2], 6)], config=CONFIG)
+@pytest.mark.parametrize("length", [6, HIDDEN])
+def test_a_model_of_fixed_length_leaves_its_padding_out_too(length: int) -> None:
+    fixed = ENCODER.replace("int64[B,S]", f"int64[1,{length}]").replace("float[B,S,4]", f"float[1,{length},4]")
+    found = collect(encoder(text=fixed), TENSORS, [feed([2], length)], config=CONFIG)
     assert {name: found[name].count for name in TENSORS} == dict.fromkeys(TENSORS, 2 * HIDDEN)
     assert found["e"].high < 100
 
