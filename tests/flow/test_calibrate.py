@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pytest
 
+from deploycompress import data, targets
 from deploycompress import model as models
-from deploycompress import targets
-from deploycompress.calibration import files
+from deploycompress.calibration import Statistics, files
 from deploycompress.calibration.header import Shard
 from deploycompress.calibration.ranges import RANGE_METHODS
 from deploycompress.errors import CalibrationRejectedError, DataRejectedError, ModelRejectedError, UsageError
 from deploycompress.flow.calibrate import calibrate, merge
+from deploycompress.flow.gathering import FromSamples
+from deploycompress.flow.planner import Planner
 from deploycompress.flow.quantize import QuantizeResult, quantize
+from deploycompress.records.progress import silent
+from deploycompress.runtime.session import SessionConfig
 from tests.flow.test_quantize import TARGET, samples, saved
 from tests.quantization.nets import residual_net
 from tests.zoo import model, normal
@@ -247,7 +251,7 @@ def test_calibration_ends_when_the_ranges_have_settled(source: Path, tmp_path: P
 
 
 def test_random_samples_are_all_used(source: Path) -> None:
-    assert int8(source, "a.onnx", calib="random:40").samples == 40
+    assert int8(source, "a.onnx", calib="random:400").samples == 400
 
 
 def test_a_folder_sorted_by_class_does_not_end_on_the_first_class(source: Path, tmp_path: Path) -> None:
@@ -258,27 +262,32 @@ def test_a_folder_sorted_by_class_does_not_end_on_the_first_class(source: Path, 
     assert float(constants(result.output)["x_scale"]) > 0.1
 
 
-def test_a_released_layer_is_planned_on_the_same_samples(tmp_path: Path) -> None:
-    """A second look, at tensors that only a plan with exclusions needs, takes as many samples as the first."""
-    from deploycompress import data
-    from deploycompress.flow.gathering import FromSamples
-    from deploycompress.flow.planner import Planner
-    from deploycompress.records.progress import silent
-    from deploycompress.runtime.session import SessionConfig
+def test_a_second_look_takes_as_many_samples_as_the_first(tmp_path: Path) -> None:
+    net = model(
+        """g (float[N,3,8,8] x) => (float[N,4,4,4] y) {
+            a = Conv<pads=[1,1,1,1]>(x, w0)  m = MaxPool<kernel_shape=[2,2], strides=[2,2]>(a)
+            b = Conv<pads=[1,1,1,1], strides=[2,2]>(x, w0)
+            s = Add(m, b)
+            y = Conv(s, w1) }""",
+        w0=normal(4, 3, 3, 3),
+        w1=normal(4, 4, 1, 1),
+    )
+    opened = data.open(samples(tmp_path, count=600), models.signature(net))
+    config, calls = SessionConfig(threads=1), []
 
-    net = residual_net()
-    opened = data.open(samples(tmp_path, count=200), models.signature(net))
-    gather = FromSamples(net, opened, SessionConfig(threads=1), "mse", silent)
-    planner = Planner(net, TARGET, "mse", gather, SessionConfig(threads=1))
+    def gather(tensors: Sequence[str], samples: int | None = None) -> Statistics:
+        calls.append((tuple(tensors), samples))
+        return FromSamples(net, opened, config, "mse", silent)(tensors, samples)
+
+    planner = Planner(net, TARGET, "mse", gather, config)
     planner.plan(frozenset())
     assert planner.statistics is not None
-    first = planner.statistics
-    assert "r0" in first
-    planner.plan(frozenset({"c0", "c1", "s"}))
-    assert planner.statistics.samples == first.samples < 200
-    # Two elements of the graph, 8 x 8 x 8 and 8, seen as often as the first ones.
-    per_sample = {name: tensor.count / first.samples for name, tensor in planner.statistics.items()}
-    assert all(count == int(count) for count in per_sample.values())
+    first = planner.statistics.samples
+    assert first < 600
+    planner.plan(frozenset({"a"}))
+    assert calls[1:] == [(("m",), first)]
+    # Four channels of 16 elements in every sample.
+    assert planner.statistics["m"].count == first * 4 * 16
 
 
 def test_public_targets_are_used(tmp_path: Path) -> None:
