@@ -27,6 +27,7 @@ COMMANDS = (
     "bench",
     "explain",
     "run",
+    "report",
     "doctor",
     "targets",
 )
@@ -48,7 +49,11 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     app.callback()(options)
     wanted = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name in (wanted,) if wanted in COMMANDS else COMMANDS:
-        app.command()(getattr(importlib.import_module(f"deploycompress.cli.{name}"), name))
+        found = getattr(importlib.import_module(f"deploycompress.cli.{name}"), name)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command()(found)
     return app
 
 

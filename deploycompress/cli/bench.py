@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +10,7 @@ from typing import Annotated
 import typer
 
 from deploycompress.cli import console
-from deploycompress.errors import EnvironmentLacksError, GateError
+from deploycompress.errors import GateError
 
 
 def bench(
@@ -50,9 +48,20 @@ def bench(
     max_drop: Annotated[
         str | None, typer.Option(help="Exit 1 if a model loses more accuracy, in points: 1% or 0.01.")
     ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Exit 1 where a model meets this: 'accuracy_drop > 0.5pt or p95_ms > 20'. Figures: accuracy, "
+            "accuracy_drop, median_ms, p95_ms, p99_ms, load_ms, speedup, smaller, size_bytes, peak_memory_bytes, "
+            "agreement, sqnr_db and more (README)."
+        ),
+    ] = None,
     json_path: console.JsonOption = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the report as Markdown to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the report as JUnit XML, a test case a model and limit.")
+    ] = None,
 ) -> None:
     """Measures models side by side: latency, size, accuracy and memory, with intervals.
 
@@ -60,18 +69,14 @@ def bench(
     """
     drop = None if max_drop is None else _share(max_drop)
 
+    from deploycompress.cli.reports import check_writable, write
     from deploycompress.flow.bench import bench as measure
     from deploycompress.flow.host import resolve
-    from deploycompress.records.files import write_text
-    from deploycompress.report import html as html_report
-    from deploycompress.report import json as json_report
-    from deploycompress.report import markdown as markdown_report
-    from deploycompress.report import terminal
 
     profile = None if target is None else resolve(target)
     providers = [name for name in (provider or "").split(",") if name.strip()] or None
-    for path in (json_path, markdown, html):
-        _check_writable(path)
+    for path in (json_path, markdown, html, junit):
+        check_writable(path)
     console.show_settings(
         "bench",
         {
@@ -85,6 +90,7 @@ def bench(
             "stop rule": f"{launches} processes a model, at least {rounds} rounds and {seconds:g} s a model",
             "speed-up at least": require_speedup,
             "drop at most": max_drop,
+            "fail if": " or ".join(fail_if) if fail_if else None,
         },
     )
     report = measure(
@@ -106,21 +112,11 @@ def bench(
         strict=strict,
         require_speedup=require_speedup,
         max_drop=drop,
+        fail_if=fail_if or (),
         command=shlex.join(["deploycompress", *sys.argv[1:]]),
         track=console.track,
     )
-    for path, render in (
-        (json_path, json_report.render),
-        (markdown, markdown_report.render),
-        (html, html_report.render),
-    ):
-        if path is not None and str(path) != "-":
-            write_text(path, render(report))
-            console.stderr(f"  wrote {path}")
-    if json_path is not None and str(json_path) == "-":
-        console.stdout(json_report.render(report).rstrip())
-    else:
-        console.stdout(terminal.render(report, width=_columns(), color=_wants_color()).rstrip())
+    write(report, json_path=json_path, markdown=markdown, html=html, junit=junit)
     failed = [gate for gate in report.gates if not gate.met]
     if failed:
         raise GateError("; ".join(f"{gate.name} was not met ({gate.detail})" for gate in failed))
@@ -140,24 +136,3 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise typer.BadParameter(f"{text!r} is not between 0 and 100 %; write 1% or 0.01", param_hint="--max-drop")
     return share
-
-
-def _check_writable(path: Path | None) -> None:
-    """Finds out before the measurement, not after it."""
-    if path is None or str(path) == "-":
-        return
-    if path.is_dir():
-        raise EnvironmentLacksError("it is a folder, not a file to write", where=str(path))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentLacksError(f"its folder cannot be made: {error.strerror}", where=str(path)) from error
-
-
-def _columns() -> int:
-    """Width of standard output; a pipe or file gets 120 columns."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 120
-
-
-def _wants_color() -> bool:
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ

@@ -14,7 +14,7 @@ from pathlib import Path
 from deploycompress import __version__, data
 from deploycompress.data import Samples
 from deploycompress.errors import EnvironmentLacksError, UnsupportedError, UsageError
-from deploycompress.flow import verdict
+from deploycompress.flow import limits, verdict
 from deploycompress.flow.evaluate import Evaluation, check_metric, evaluate
 from deploycompress.flow.subjects import Subject, check_feed, subjects
 from deploycompress.measurement import latency, providers
@@ -52,6 +52,7 @@ def bench(
     strict: bool = False,
     require_speedup: float | None = None,
     max_drop: float | None = None,
+    fail_if: Sequence[str] = (),
     steps: Sequence[StepOutcome] = (),
     command: str = "",
     track: Track = silent,
@@ -79,6 +80,7 @@ def bench(
         strict: A provider that is absent or does not run the whole model is an error instead of a row that says so.
         require_speedup: Every other model must be so many times faster than the first.
         max_drop: No other model may lose more than this share of accuracy (0.01 for one point).
+        fail_if: Conditions that no model may meet, such as "accuracy_drop > 0.5pt or p95_ms > 20" (see `flow.limits`).
         steps: What was done to the model before, for the report.
         command: The exact command, for the report.
         track: Shows progress.
@@ -86,7 +88,8 @@ def bench(
     Raises:
         ModelRejectedError: A file is unusable.
         DataRejectedError: No sample is usable, or a label is no class of the model.
-        UsageError: The models take different inputs, or a limit or a metric needs data that was not given.
+        UsageError: The models take different inputs, a condition is none, or a limit or a metric needs data that was
+            not given.
         UnsupportedError: The metric that was asked for does not fit the output or the labels.
         EnvironmentLacksError: With `strict`, a provider is absent or left work to another.
     """
@@ -94,6 +97,8 @@ def bench(
         raise UsageError("a largest accuracy drop needs labelled samples", remedy="add --eval")
     if metric is not None and eval_data is None:
         raise UsageError(f"the metric {metric} needs labelled samples", remedy="add --eval")
+    for text in fail_if:
+        limits.parse(text)
     judge = None if metric is None else named(metric)
     requested = _providers(execution_providers, target)
     here = environment()
@@ -123,7 +128,7 @@ def bench(
         rows += [_with_evaluation(row, evaluation) for row, evaluation in zip(measured, evaluations, strict=True)]
     if target is not None:
         rows = [row.model_copy(update={"notes": row.notes + verdict.over_budget(row, target)}) for row in rows]
-    gates = _gates(rows, require_speedup, max_drop)
+    gates = _gates(rows, require_speedup, max_drop) + tuple(limits.gate(rows, text) for text in fail_if)
     notes = [] if target is None else [verdict.elsewhere(target, here.machine, here.cpu_flags)]
     notes += samples.notes
     if not samples.valid_for_accuracy:

@@ -27,7 +27,7 @@ from deploycompress.runtime.session import Feed, Session
 # deviation of the speed-up). An effect below three of these says nothing about the models, and an interval must clear
 # one of them.
 MIN_EFFECT = 0.03
-_LAYOUT = 0.01
+LAYOUT = 0.01
 MIN_ROUNDS = 16
 PARTS = 8
 _WARM_UP_SHARE = 0.2
@@ -116,9 +116,9 @@ def judge(
     reach = student_t(0.5 + level / 2, parts - 1) * float(medians.std(ddof=1)) / math.sqrt(parts)
     speedup, interval = math.exp(centre), Interval(math.exp(centre - reach), math.exp(centre + reach), level)
     verdict: Verdict = "NO DIFFERENCE"
-    if interval.low > 1 + _LAYOUT and speedup >= 1 + min_effect:
+    if interval.low > 1 + LAYOUT and speedup >= 1 + min_effect:
         verdict = "FASTER"
-    elif interval.high < 1 / (1 + _LAYOUT) and speedup <= 1 / (1 + min_effect):
+    elif interval.high < 1 / (1 + LAYOUT) and speedup <= 1 / (1 + min_effect):
         verdict = "SLOWER"
     return Comparison(speedup, interval, verdict, rounds=len(ratios))
 
