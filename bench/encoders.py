@@ -23,6 +23,8 @@ from deploycompress.flow.source import open_source
 from deploycompress.passes import pipelines
 from deploycompress.passes.base import Pass
 from deploycompress.passes.graph import nodes
+from deploycompress.passes.rows_to_matrix import RowsToMatrix
+from deploycompress.passes.slice_early import SliceEarly
 from deploycompress.runtime.session import Session, SessionConfig
 
 ONE_THREAD = SessionConfig(threads=1)
@@ -102,17 +104,20 @@ def ablation(seconds: float) -> Iterator[tuple[object, ...]]:
     """BERT with one rewrite of the transformer tuple, without one, and with all."""
     path = exported("bert", "dynamo", 18, "eager")
     source = open_source(path)
-    choices: dict[str, tuple[Pass, ...]] = {"none of them": ()}
-    targets, *others = pipelines.TRANSFORMER
-    choices[type(targets).__name__] = (targets,)
-    choices |= {f"{type(targets).__name__}, {type(step).__name__}": (targets, step) for step in others}
-    choices["all"] = pipelines.TRANSFORMER
+    targets = pipelines.TRANSFORMER[0]
+    choices: dict[str, tuple[Pass, ...]] = {
+        "none of them": (),
+        "ConstantTargets": (targets,),
+        "ConstantTargets, SliceEarly": (targets, SliceEarly()),
+        "ConstantTargets, RowsToMatrix": (targets, RowsToMatrix()),
+        "all": pipelines.TRANSFORMER,
+    }
+    start = EVERYTHING.index(targets)
     made = []
     for chosen in choices.values():
         after = source
-        for step in EVERYTHING:
-            if step in chosen or step not in pipelines.TRANSFORMER:
-                after = step(after).model
+        for step in (*EVERYTHING[:start], *chosen, *EVERYTHING[start + len(pipelines.TRANSFORMER) :]):
+            after = step(after).model
         made.append(after)
     sessions = [Session(path, ONE_THREAD), *(Session(models.serialize(model), ONE_THREAD) for model in made)]
     speeds = []

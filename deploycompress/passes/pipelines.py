@@ -8,6 +8,7 @@ from deploycompress.passes.common_subexpressions import ShareSubexpressions
 from deploycompress.passes.constant_targets import ConstantTargets
 from deploycompress.passes.dead_code import RemoveDeadCode
 from deploycompress.passes.eliminate_noops import EliminateNoOps
+from deploycompress.passes.encoder_form import EncoderForm
 from deploycompress.passes.fold_affine import FoldAffine
 from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
 from deploycompress.passes.fold_constants import FoldConstants
@@ -25,9 +26,7 @@ from deploycompress.passes.merge_clamps import MergeClamps
 from deploycompress.passes.merge_views import MergeViews
 from deploycompress.passes.pointwise_conv import MatMulToPointwiseConv
 from deploycompress.passes.resize_scales import ResizeByScales
-from deploycompress.passes.rows_to_matrix import RowsToMatrix
 from deploycompress.passes.share_initializers import ShareInitializers
-from deploycompress.passes.slice_early import SliceEarly
 from deploycompress.passes.strip_unused import StripUnused
 from deploycompress.passes.unique_names import UniqueNames
 from deploycompress.records.steps import Level
@@ -48,8 +47,8 @@ SIMPLIFY: tuple[Pass, ...] = (
     MergeViews(),
     CancelTransposes(),
 )
-# Shapes again, as far as the symbols of the signature say; then what they tell about which rows are read.
-TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), SliceEarly(), RowsToMatrix())
+# Shapes again, as far as the symbols of the signature say; then what they tell about rows.
+TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), EncoderForm())
 # Arithmetic moved into weights: outputs stay equal up to rounding.
 GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu(), FoldMatMulScale())
 # Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.

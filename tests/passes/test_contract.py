@@ -10,10 +10,12 @@ import pytest
 from deploycompress.passes import pipelines
 from deploycompress.passes.base import Pass
 from deploycompress.passes.fix_dimensions import FixDimensions
+from deploycompress.passes.rows_to_matrix import RowsToMatrix
+from deploycompress.passes.slice_early import SliceEarly
 from tests.passes.running import assert_same_outputs, checks, proto
 from tests.zoo import MODELS
 
-EVERY_PASS = (*pipelines.EVERY_PASS, FixDimensions((("N", 2),)))
+EVERY_PASS = (*pipelines.EVERY_PASS, SliceEarly(), RowsToMatrix(), FixDimensions((("N", 2),)))
 PAIRS = list(itertools.product(EVERY_PASS, MODELS))
 every_pair = pytest.mark.parametrize(
     ("step", "name"), PAIRS, ids=[f"{type(step).__name__}-{name}" for step, name in PAIRS]
