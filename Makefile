@@ -30,6 +30,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## the figures of docs/results.md (needs the shared models and data)
+	$(BIN)/python -m pip install --quiet -e '.[bench]' -c constraints.txt
 	$(BIN)/python bench/classifiers.py
 	$(BIN)/python bench/optimize_table.py
 
