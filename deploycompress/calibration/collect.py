@@ -153,11 +153,12 @@ class _Collector:
         """Goes on without the taps out of loops: turns that differ in shape cannot be stacked.
 
         Raises:
-            ModelRejectedError: The given one, where there are no such taps.
+            ModelRejectedError: There are no such taps; with the cause given.
         """
         looped = [name for name, tapped in self._taps.items() if tapped.depth]
         if not looped:
-            raise error
+            remedy = "deploycompress doctor --calib DATA --model MODEL says which sample it is"
+            raise ModelRejectedError(error.what, where=error.where, remedy=remedy) from error
         for name in looped:
             self._left[name] = f"it cannot be stacked over the turns of its loop: {error.what}"
             self._found.pop(name, None)
