@@ -17,6 +17,7 @@ from deploycompress import __version__
 from deploycompress.cli.console import stderr
 from deploycompress.errors import DeployCompressError
 
+_INTERRUPTED = 130
 COMMANDS = (
     "train",
     "distill",
@@ -84,9 +85,10 @@ def main() -> None:
             raise
         stderr(f"error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        stderr("interrupted")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer has made this of a KeyboardInterrupt, without a word
+            stderr("interrupted")
+        raise
     except BrokenPipeError:
         sys.exit(141)
     except Exception as error:
