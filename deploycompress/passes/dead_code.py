@@ -25,6 +25,8 @@ class RemoveDeadCode:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
+        if not any(_is_unread(value) for value in g.values(model)):
+            return found.result(model, model)
         after = model.clone()
         defined = {value: (value.name, _kind(value)) for value in g.values(after) if value.name}
         while _sweep(after):
@@ -34,6 +36,10 @@ class RemoveDeadCode:
             if value not in left and name:
                 found.changed(name, f"{kind} removed: nothing depends on it")
         return found.result(model, after)
+
+
+def _is_unread(value: ir.Value) -> bool:
+    return bool(value.name) and not (value.uses() or value.is_graph_output() or value.is_graph_input())
 
 
 def _sweep(model: ir.Model) -> bool:

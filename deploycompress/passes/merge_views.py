@@ -66,7 +66,7 @@ def _merge(last: ir.Node, shapes: Shapes, taken: set[str], found: Findings) -> N
         lengths = shapes.symbolic(source)
         if source is None or result is None or lengths is None:
             continue
-        if views.same(lengths, result):
+        if views.unchanged(lengths, result):
             target = None
         elif (target := views.target(lengths, result)) is None:
             continue

@@ -35,8 +35,8 @@ from deploycompress.targets import Target
 # Run on every model as it is opened: rewrites move values between scopes, and none of them may be captured by mistake.
 NORMALIZE: tuple[Pass, ...] = (UniqueNames(),)
 
-# Forms without which the other passes would not see what is there.
-PREPARE: tuple[Pass, ...] = (InlineFunctions(), LiftConstants())
+# Forms without which the other passes would not see what is there; a dead node counts as a reader.
+PREPARE: tuple[Pass, ...] = (InlineFunctions(), LiftConstants(), RemoveDeadCode())
 # The same operations on the same numbers, fewer of them: outputs stay equal bit for bit.
 SIMPLIFY: tuple[Pass, ...] = (
     FoldConstants(),

@@ -56,6 +56,16 @@ def target(source: Sequence[Length], result: Sequence[Length], *, has_rest: bool
     return found
 
 
+def unchanged(source: Sequence[Length], result: Sequence[Length]) -> bool:
+    """Whether views from `source` to `result` change nothing: equal, or one axis open and the others fixed."""
+    if same(source, result):
+        return True
+    differ = [pair for pair in zip(source, result, strict=False) if pair[0] is None or pair[0] != pair[1]]
+    fixed = [length for length in result if isinstance(length, int)]
+    is_open = len(differ) == 1 and not isinstance(differ[0][1], int)
+    return len(source) == len(result) and is_open and len(fixed) == len(result) - 1 and 0 not in fixed
+
+
 def same(source: Sequence[Length] | None, result: Sequence[Length] | None) -> bool:
     """Whether both shapes are equal on every run."""
     return source is not None and None not in source and source == result

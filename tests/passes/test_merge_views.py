@@ -28,6 +28,7 @@ INTEGERS = {
         "six": [2, 3, 4],
         "both": [1, 2],
         "column": [1, 6, 1],
+        "cube": [-1, 3, 4],
     }.items()
 }
 
@@ -91,6 +92,33 @@ def test_chain_of_free_lengths(text: str, left: list[str]) -> None:
     assert [op for op in ops(result.model) if op != "Abs"] == [op for op in left if op != "Abs"]
     for free in (0, 1, 5):
         assert_same_outputs(before, result.model, free=free)
+
+
+def test_chain_that_leaves_one_axis_open_and_keeps_the_others_changes_nothing() -> None:
+    before = build("g (float[N,3,4] x) => (float[?,3,4] y) { a = Reshape(x, rows) b = Reshape(a, cube) y = Abs(b) }")
+    result = MergeViews()(before)
+    assert ops(result.model) == ["Abs"]
+    for free in (1, 5):
+        assert_same_outputs(before, result.model, free=free)
+
+
+@pytest.mark.parametrize(
+    ("source", "result", "expected"),
+    [
+        (("n", 3, 4), ("m", 3, 4), True),
+        ((None, 3, 4), (None, 3, 4), True),
+        (("n", "k", 4), ("m", "k", 4), False),  # k may be 0, and then m is anything
+        (("n", 0, 4), ("m", 0, 4), False),
+        (("n", "k", 4), ("m", "j", 4), False),
+        (("n", 4), ("m", 2), False),
+        (("n", 3, 4), ("m", 4, 3), False),
+        ((2, 3, 4), ("m", 3, 4), True),
+    ],
+)
+def test_views_change_nothing_where_every_length_but_one_is_fixed(
+    source: tuple[int | str | None, ...], result: tuple[int | str | None, ...], expected: bool
+) -> None:
+    assert views.unchanged(source, result) is expected
 
 
 def test_view_between_a_graph_input_and_a_graph_output_stays_a_node() -> None:
