@@ -19,6 +19,7 @@ from deploycompress.flow.source import check_output, open_source
 from deploycompress.model.atomic import created, plain_errors, publish, temporary
 from deploycompress.passes import pipelines
 from deploycompress.passes.base import Pass
+from deploycompress.passes.explicit_broadcast import ExplicitBroadcast
 from deploycompress.passes.fix_dimensions import FixDimensions, symbols
 from deploycompress.passes.keep_outputs import KeepOutputs
 from deploycompress.records.measured import Comparison
@@ -115,19 +116,19 @@ def optimize(
     """
     steps = _pipeline(target, level, skip)
     check_output(source, output)
-    model = open_source(source)
+    model = opened = open_source(source)
     if fix_dims:
         model = _fixed(model, fix_dims)
     if keep_outputs:
         model = _cut(model, keep_outputs)
     kept = [value.name for value in model.graph.outputs]
     config = SessionConfig(threads=target.threads)
-    original = Session(source, config)
+    model, original = _mended(model, Session(source, config))
     feeds = differential_feeds(original, models.signature(model), data, preprocess=preprocess, tokenizer=tokenizer)
     reference = tuple({name: found[name] for name in kept if name} for found in stable(original, feeds))
     gate = Gate(feeds, reference, config, measure, budget_s)
     first, current, outcomes = run_steps(steps, model, gate, track)
-    if current is first and not (fix_dims or keep_outputs) and not models.data_files(source):
+    if current is first and model is opened and not models.data_files(source):
         _copy(source, output)
     else:
         models.save(current.model, output)
@@ -165,6 +166,15 @@ def _fixed(model: ir.Model, fix_dims: Mapping[str, int]) -> ir.Model:
         if length < 1:
             raise UsageError(f"the length of dimension {name!r} must be at least 1, not {length}")
     return FixDimensions(tuple(fix_dims.items()))(model).model
+
+
+def _mended(model: ir.Model, original: Session) -> tuple[ir.Model, Session]:
+    """The model and the session to compare with: where the file as it is runs on no batch, those of its mended form."""
+    mended = ExplicitBroadcast()(model)
+    if not mended.changes:
+        return model, original
+    content, weights_dir = models.serialize(mended.model), models.weights_dir(mended.model)
+    return mended.model, Session(content, original.config, weights_dir=weights_dir)
 
 
 def _cut(model: ir.Model, keep_outputs: Sequence[str]) -> ir.Model:

@@ -175,3 +175,17 @@ def test_outputs_that_are_not_kept_go_and_the_others_are_compared(tmp_path: Path
     assert run(source, output, keep_outputs=["y"]).feeds > 0
     assert [value.name for value in ir.load(output).graph.outputs] == ["y"]
     assert_same_outputs(zoo.encoder("float[N,3] y", text), ir.load(output))
+
+
+def test_model_whose_mask_the_runtime_does_not_broadcast_comes_out_running(tmp_path: Path) -> None:
+    model = zoo.model(
+        "g (float[B,2,S,4] q, float[B,1,1,S] m) => (float[B,2,S,4] y) { y = Attention(q, q, q, m) }",
+        ir_version=10,
+        opset=23,
+    )
+    source, output = write(model, tmp_path / "a.onnx"), tmp_path / "b.onnx"
+    feeds = {"q": zoo.normal(2, 2, 5, 4), "m": zoo.normal(2, 1, 1, 5)}
+    with pytest.raises(ModelRejectedError, match="running Attention node"):
+        Session(source).run(feeds)
+    run(source, output)
+    assert Session(output).run(feeds)["y"].shape == (2, 2, 5, 4)
