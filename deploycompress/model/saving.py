@@ -23,6 +23,7 @@ from deploycompress.errors import InvalidOutputError, ModelRejectedError, Unsupp
 from deploycompress.model import orphans, versions, wire
 from deploycompress.model.atomic import HashingSink, created, plain_errors, publish, temporary
 from deploycompress.model.loading import check_tensors, parse
+from deploycompress.model.serializing import drop_repeated_types
 from deploycompress.model.sniff import PROTOBUF_LIMIT_BYTES
 from deploycompress.model.standins import external_stand_in, replaced
 from deploycompress.model.tensors import Slot, slots
@@ -145,6 +146,7 @@ def _graph_proto(
     """The model as protobuf, with the stand-ins in place of their tensors and all other tensors inline."""
     with replaced(model, stand_ins):
         proto = ir.serde.serialize_model(model)
+    drop_repeated_types(proto.graph)
     proto.ir_version = stamped.ir_version
     del proto.opset_import[:]
     proto.opset_import.extend(onnx.helper.make_opsetid(domain, version) for domain, version in stamped.opsets.items())

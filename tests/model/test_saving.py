@@ -243,3 +243,23 @@ def test_damage_between_writing_and_reading_back_is_noticed(
     single.write_bytes(single.read_bytes()[:-1])
     with pytest.raises(InvalidOutputError, match="does not read back"):
         saving._verify_single(single, size, {"w": 4096}, single)
+
+
+@pytest.mark.parametrize("external_data", [False, True])
+def test_types_of_initializers_are_not_written_a_second_time_and_those_of_other_values_stay(
+    tmp_path: Path, external_data: bool
+) -> None:
+    made = ir.from_onnx_text(
+        '<ir_version: 8, opset_import: ["" : 17]>\n'
+        "g (float[4] x, bool c) => (float[4] y) <float[4] w = {1, 2, 3, 4}, float[4] h> { h = Add(x, w)"
+        " y = If(c) <then_branch = t () => (float[4] a) <float[4] v = {1, 2, 3, 4}> { a = Add(h, v) },"
+        " else_branch = e () => (float[4] b) { b = Neg(h) }> }"
+    )
+    body = next(node for node in made.graph if node.op_type == "If").attributes["then_branch"].as_graph()
+    for value in (*made.graph.initializers.values(), *body.initializers.values()):
+        value.shape, value.type = ir.Shape([4]), ir.TensorType(ir.DataType.FLOAT)
+    model.save(made, tmp_path / "a.onnx", external_data=external_data)
+    written = onnx.load(tmp_path / "a.onnx").graph
+    branch = next(a.g for node in written.node for a in node.attribute if a.name == "then_branch")
+    assert ([info.name for info in written.value_info], [t.name for t in written.initializer]) == (["h"], ["w"])
+    assert ([info.name for info in branch.value_info], [t.name for t in branch.initializer]) == ([], ["v"])
