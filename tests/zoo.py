@@ -353,6 +353,17 @@ def encoder(outputs: str = "float[N,3] y", head: str = "t = Gather<axis=1>(n, fi
     )
 
 
+def sdpa_keys(last: str = "Concat<axis=0>(b, two, four, s)") -> ir.Model:
+    """Keys [N,S,8] of two heads of four, transposed as the dynamo exporter writes scaled_dot_product_attention."""
+    return model(
+        "g (float[N,S,8] x) => (float[N,?,4,?] y) { shape = Shape(x) b = Slice(shape, i0, i1) s = Slice(shape, i1, two)"
+        " t = Concat<axis=0>(b, s, two, four) r = Reshape(x, t) h = Transpose<perm=[0,2,1,3]>(r)"
+        " f = Concat<axis=0>(minus, s, four) k = Reshape(h, f) w = Transpose<perm=[0,2,1]>(k)"
+        f" l = {last} y = Reshape(w, l) }}",
+        **{n: np.asarray([v], np.int64) for n, v in {"i0": 0, "i1": 1, "two": 2, "four": 4, "minus": -1}.items()},
+    )
+
+
 def mean_pool() -> ir.Model:
     return model(
         "g (float[N,3,5,5] x) => (float[N,3,1,1] y, float[N,3] z) {"
@@ -503,6 +514,7 @@ MODELS: dict[str, Callable[[], ir.Model]] = {
     "overridable": overridable,
     "quantized": quantized,
     "encoder": encoder,
+    "sdpa_keys": sdpa_keys,
     "encoder_features": lambda: encoder("float[N,S,8] n", ""),
     "mean_pool": mean_pool,
     "optional_inputs": optional_inputs,

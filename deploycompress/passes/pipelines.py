@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploycompress.passes.base import Pass
+from deploycompress.passes.batched_transposes import BatchedTransposes
 from deploycompress.passes.cancel_transposes import CancelTransposes
 from deploycompress.passes.common_subexpressions import ShareSubexpressions
 from deploycompress.passes.constant_targets import ConstantTargets
@@ -48,7 +49,7 @@ SIMPLIFY: tuple[Pass, ...] = (
     CancelTransposes(),
 )
 # Shapes again, as far as the symbols of the signature say; then what they tell about rows.
-TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), EncoderForm())
+TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), BatchedTransposes(), EncoderForm())
 # Arithmetic moved into weights: outputs stay equal up to rounding.
 GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu(), FoldMatMulScale())
 # Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.
