@@ -18,13 +18,12 @@ import lzma
 import pickle
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import thread_time_ns
 
 import convnets
-import numpy as np
+from cpu_time import cpu_compare
 from peers import PEERS, simplify
 from shared import SHARED, WORK, markdown
 
@@ -34,15 +33,13 @@ from deploycompress.errors import DeployCompressError, ModelRejectedError
 from deploycompress.flow.feeds import differential_feeds, stable
 from deploycompress.flow.gate import Gate
 from deploycompress.flow.optimize import OptimizeResult, optimize
-from deploycompress.measurement.compare import judge
 from deploycompress.passes import graph
 from deploycompress.records.measured import Comparison
-from deploycompress.runtime.session import Feed, Session, SessionConfig
+from deploycompress.runtime.session import Session, SessionConfig
 from deploycompress.targets import Target
 
 OURS = "deploycompress"
 TOOLS = (OURS, *PEERS)
-_BLOCK_NS, _ROUNDS = 3_000_000, 24
 
 
 @dataclass(frozen=True)
@@ -179,29 +176,6 @@ def judged(output: Path, original: Session, gate: Gate) -> Outcome:
             comparison = cpu_compare(original, session, gate.feeds[0])
     problem = "" if found is None else f"wrong: {found[:60]}"
     return Outcome(len(graph.nodes(model)), models.size_bytes(output), comparison, problem)
-
-
-def cpu_compare(before: Session, after: Session, feed: Feed) -> Comparison:
-    """Thread CPU time of `after` against `before`, rounds A B B A and B A A B."""
-    runners = (before.runner(feed), after.runner(feed))
-    runs = max(1, round(_BLOCK_NS / min(_cpu_ns(run, 3) for run in runners)))
-    rounds = []
-    for number in range(_ROUNDS):
-        order = (0, 1, 1, 0) if number % 2 else (1, 0, 0, 1)
-        times: list[list[float]] = [[], []]
-        for which in order:
-            times[which].append(_cpu_ns(runners[which], runs))
-        rounds.append([sum(side) for side in times])
-    spent = np.asarray(rounds, np.float64)
-    return judge(spent[:, 0], spent[:, 1])
-
-
-def _cpu_ns(run: Callable[[], object], runs: int) -> float:
-    run()
-    start = thread_time_ns()
-    for _ in range(runs):
-        run()
-    return max(1.0, (thread_time_ns() - start) / runs)
 
 
 _HEADERS = ("model", "nodes", *TOOLS, "bytes", *TOOLS, *(f"speed {tool}" for tool in TOOLS))
