@@ -126,7 +126,8 @@ def kept(name: str, source: Path, folder: Path, target: Target, seconds: float) 
             row: Row | Unusable = compare(name, source, folder, target, seconds)
         except ModelRejectedError as error:
             ends = [simplify(peer, source, folder / "peer.onnx") or "writes a file" for peer in PEERS]
-            row = Unusable(name, (f"refused: {error.what[:70]}", *ends))
+            what = error.what.split(": ")[0].replace(str(source.parent), name)
+            row = Unusable(name, (f"refused: {what}", *ends))
         memory.parent.mkdir(parents=True, exist_ok=True)
         memory.write_bytes(pickle.dumps(row))
     found: Row | Unusable = pickle.loads(memory.read_bytes())
