@@ -49,7 +49,7 @@ def accuracy(metric: Metric, table: Array, baseline: Array | None = None, *, see
     if len(baseline) != len(table):
         raise ValueError(f"paired outcomes differ in number: {len(baseline)} and {len(table)}")
     sign = 1 if metric.higher_is_better else -1
-    own = own.against(sign * (metric.of(baseline) - own.value), _drop_interval(metric, table, baseline, seed))
+    own = own.against(sign * (metric.of(baseline) - own.value), drop_interval(metric, table, baseline, seed=seed))
     if metric.right is None:
         return own
     lost, gained = flips(metric.right(table), metric.right(baseline))
@@ -93,7 +93,8 @@ def _interval(metric: Metric, table: Array, seed: int) -> Interval:
     return bootstrap.interval(lambda weights: metric.value(cells, weights), counts, draws=metric.draws, seed=seed)
 
 
-def _drop_interval(metric: Metric, table: Array, baseline: Array, seed: int) -> Interval:
+def drop_interval(metric: Metric, table: Array, baseline: Array, *, seed: int = 0) -> Interval:
+    """Interval of how much worse `table` is than `baseline`, both [samples, columns] of the same samples."""
     if metric.is_share and metric.right is not None:
         lost, gained = flips(metric.right(table), metric.right(baseline))
         return share_drop_interval(len(lost), len(gained), len(table), seed=seed)
