@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,7 +83,7 @@ def replay_one(
     from deploycompress.report import json
 
     before = json.read(result)
-    console.show_settings("report replay", {"report": result, "command": " ".join(arguments(before))})
+    console.show_settings("report replay", {"report": result, "command": shlex.join(arguments(before))})
     _conclude(compare(before, replay(before)), fail_if_worse, json_path)
 
 

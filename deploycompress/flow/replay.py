@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deploycompress.errors import EnvironmentLacksError, UnsupportedError
+from deploycompress.errors import EnvironmentLacksError, InputRejectedError, UnsupportedError
 from deploycompress.records.report import Report
 from deploycompress.report import json
 
@@ -41,14 +41,16 @@ def replay(report: Report) -> Report:
 
     Raises:
         UnsupportedError: See `arguments`.
-        EnvironmentLacksError: The command did not end with a report.
+        InputRejectedError: A model or the samples are no longer usable.
+        EnvironmentLacksError: The command ended without a report for another reason.
     """
     with tempfile.TemporaryDirectory(prefix="deploycompress-") as folder:
         path = Path(folder) / "report.json"
         command = [sys.executable, "-m", "deploycompress", *arguments(report), "--json", str(path)]
         done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
         if not path.is_file():
-            raise EnvironmentLacksError(
+            failure = InputRejectedError if done.returncode == InputRejectedError.exit_code else EnvironmentLacksError
+            raise failure(
                 f"the command ended with exit code {done.returncode} and without a report",
                 where=shlex.join(["deploycompress", *arguments(report)]),
                 remedy="run it from the folder it was first run from",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deploycompress.errors import EnvironmentLacksError, UnsupportedError
+from deploycompress.errors import InputRejectedError, UnsupportedError
 from deploycompress.flow.replay import arguments, replay
 from tests.flow.test_compare import made
 
@@ -34,5 +34,5 @@ def test_report_of_another_command_is_refused(command: str, message: str) -> Non
 
 def test_command_that_gives_no_report_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EnvironmentLacksError, match=r"bench gone.onnx: the command ended with exit code 4"):
+    with pytest.raises(InputRejectedError, match=r"bench gone.onnx: the command ended with exit code 4"):
         replay(ran("deploycompress bench gone.onnx"))
