@@ -60,7 +60,6 @@ def test_report_against_itself_is_no_different() -> None:
         (made(11.0), "median", "worse"),
         (made(9.0), "p95", "better"),
         (made(11.0, reach=0.2), "median", "no difference"),  # 10 % slower, but the interval is twice as wide
-        (made(10.2, reach=0.001), "median", "no difference"),  # beyond the noise, but below 3 %
         (made(top1=0.87), "top-1", "worse"),
         (made(top1=0.93), "top-1", "better"),
         (made(top1=0.89), "top-1", "no difference"),
@@ -70,6 +69,11 @@ def test_report_against_itself_is_no_different() -> None:
 )
 def test_figure_is_judged_beyond_its_noise(new: Report, figure: str, judgement: str) -> None:
     assert judged(made(), new)[figure] == judgement
+
+
+def test_difference_beyond_the_noise_but_below_three_percent_is_none() -> None:
+    assert judged(made(reach=0.001), made(10.2, reach=0.001))["median"] == "no difference"
+    assert judged(made(reach=0.001), made(10.4, reach=0.001))["median"] == "worse"
 
 
 def test_change_of_a_loss_counts_the_other_way() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
+from deploycompress.records.measured import ClassFigure, Flip
 from deploycompress.records.report import Report
 from deploycompress.report import html
 
@@ -108,6 +110,17 @@ def test_report_without_accuracy_steps_or_gates_renders(report: Report) -> None:
     seen = words_of(html.render(report.model_copy(update={"rows": rows, "steps": (), "gates": (), "command": ""})))
     assert "Accuracy against latency" not in seen
     assert "deploycompress bench out/teacher.onnx out/student.onnx" in seen
+
+
+def test_flipped_samples_and_classes_are_listed(report: Report) -> None:
+    assert report.rows[1].accuracy is not None
+    accuracy = replace(report.rows[1].accuracy, classes=(ClassFigure(7, 36, 0.75, 0.125),))
+    flips = (Flip("digits/<b>12.png", "right to wrong"), Flip("digits/40.png", "wrong to right"))
+    row = report.rows[1].model_copy(update={"accuracy": accuracy, "flips": flips})
+    seen = words_of(html.render(report.model_copy(update={"rows": (report.rows[0], row, *report.rows[2:])})))
+    assert "2 flipped samples" in seen
+    assert "digits/<b>12.png right to wrong" in seen
+    assert "7 36 75.0 % 12.5" in seen
 
 
 def test_equal_and_broken_outputs_are_told_in_words(report: Report) -> None:

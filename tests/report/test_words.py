@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from deploycompress.records.measured import Comparison, Interval
+from deploycompress.records.measured import Accuracy, ClassFigure, Comparison, Interval, Unit
 from deploycompress.records.report import Report
 from deploycompress.report import words
 
@@ -38,6 +40,28 @@ def test_size_ratio_is_told_in_the_direction_it_goes(value: float, text: str) ->
 
 def test_drop_of_minus_nothing_is_zero() -> None:
     assert words.points(-0.0001) == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "figure", "lost"),
+    [("%", 0.0123, "1.2 %", "1.2 points"), ("dB", 31.239, "31.24 dB", "31.24 dB"), ("", 0.87123, "0.8712", "0.8712")],
+)
+def test_metric_has_its_unit(unit: Unit, value: float, figure: str, lost: str) -> None:
+    accuracy = Accuracy("m", value, Interval(value, value), 1500, value, Interval(value, value), unit=unit)
+    assert words.figure(accuracy, value) == figure
+    assert words.lost(accuracy, value) == lost
+    number = figure.split()[0]
+    assert words.drop(accuracy) == f"{lost} ({number} to {number}, n = 1,500)"
+
+
+def test_classes_that_lost_most_come_first_and_a_baseline_has_none(report: Report) -> None:
+    classes = tuple(ClassFigure(label, 50, 0.5, drop) for label, drop in enumerate((0.01, -0.02, 0.06, 0.02, 0.03)))
+    assert report.rows[1].accuracy is not None
+    row = report.rows[1].model_copy(update={"accuracy": replace(report.rows[1].accuracy, classes=classes)})
+    flipped, worst = words.classes(row)
+    assert flipped == "3 of 360 samples right to wrong, 1 wrong to right"
+    assert worst == ("lost most: class 2 6.0 points (n = 50), class 4 3.0 points (n = 50), class 3 2.0 points (n = 50)")
+    assert words.classes(report.rows[0]) == ()
 
 
 def test_verdict_names_what_was_shown(report: Report) -> None:

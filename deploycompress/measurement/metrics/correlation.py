@@ -28,19 +28,22 @@ def _predictions(output: Array, labels: Sequence[Label], metric: str) -> Floats:
 
 def _pearson(table: Array, weights: Floats) -> Floats:
     x, y = (table - table[0]).T  # a constant becomes exactly 0, and so does its spread
-    return _correlation(x[None], y[None], weights)
+    x, y = x - x.mean(), y - y.mean()  # what is left for the sums to cancel is the difference of a draw to the whole
+    total = weights.sum(axis=1)
+    x_mean, y_mean, xx, yy, xy = (weights @ np.stack([x, y, x * x, y * y, x * y], axis=1) / total[:, None]).T
+    return _ratio(xy - x_mean * y_mean, (xx - x_mean**2) * (yy - y_mean**2))
 
 
 def _spearman(table: Array, weights: Floats) -> Floats:
-    return _correlation(_ranks(table[:, 0], weights), _ranks(table[:, 1], weights), weights)
-
-
-def _correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
+    x, y = (_ranks(table[:, column], weights) for column in (0, 1))
     total = weights.sum(axis=1, keepdims=True)
-    x = x - (weights * x).sum(axis=1, keepdims=True) / total
-    y = y - (weights * y).sum(axis=1, keepdims=True) / total
+    x, y = (ranks - (weights * ranks).sum(axis=1, keepdims=True) / total for ranks in (x, y))
     covariance, x_spread, y_spread = ((weights * product).sum(axis=1) for product in (x * y, x * x, y * y))
-    norm = np.sqrt(x_spread * y_spread)
+    return _ratio(covariance, x_spread * y_spread)
+
+
+def _ratio(covariance: Floats, spreads: Floats) -> Floats:
+    norm = np.sqrt(np.maximum(spreads, 0))
     return np.asarray(np.divide(covariance, norm, out=np.zeros_like(norm), where=norm > 0))
 
 
