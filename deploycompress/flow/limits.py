@@ -3,8 +3,8 @@
     condition := term { "or" term };  term := factor { "and" factor };  factor := "(" condition ")" | comparison
     comparison := figure ( > | >= | < | <= ) number [unit]
 
-Figures are those of `FIGURES`, of every model but the first, or of the only one. A figure that was not measured fails
-the gate, wherever it stands.
+Figures are those of `FIGURES`, of every model but the first, or of the only one. A figure that was not measured, or not
+in the unit of its number, fails the gate, wherever it stands.
 """
 
 from __future__ import annotations
@@ -100,11 +100,22 @@ class Comparison:
         found = FIGURES[self.figure].of(row)
         return found is not None and _OPERATORS[self.sign](found, self.number)
 
+    def can_be_judged(self, row: Row) -> bool:
+        """Whether the figure was measured, and in the unit of the number: points are points of a share."""
+        return FIGURES[self.figure].of(row) is not None and not self._is_of_another_unit(row)
+
+    def _is_of_another_unit(self, row: Row) -> bool:
+        if FIGURES[self.figure].kind != "metric" or not self.unit or row.accuracy is None:
+            return False
+        return row.accuracy.unit != ("dB" if self.unit == "dB" else "%")
+
     def said(self, row: Row) -> str:
         """As in "p95_ms is 21.3ms"."""
         found = FIGURES[self.figure].of(row)
         if found is None:
             return f"{self.figure} was not measured"
+        if self._is_of_another_unit(row):
+            return f"{self.figure} is {found:.4g}, and {self.unit!r} is no unit of this metric"
         return f"{self.figure} is {found / UNITS[FIGURES[self.figure].kind].get(self.unit, 1.0):.4g}{self.unit}"
 
 
@@ -148,9 +159,9 @@ def gate(rows: Sequence[Row], text: str) -> Gate:
     condition = parse(text)
     failed, said = False, []
     for row in rows[1:] or rows:
-        seen = [(comparison.said(row), FIGURES[comparison.figure].of(row)) for comparison in condition.comparisons()]
-        failed = failed or condition.holds(row) or any(value is None for _, value in seen)
-        said.append(f"{row.name}: {', '.join(dict.fromkeys(part for part, _ in seen))}")
+        below = tuple(condition.comparisons())
+        failed = failed or condition.holds(row) or not all(part.can_be_judged(row) for part in below)
+        said.append(f"{row.name}: {', '.join(dict.fromkeys(part.said(row) for part in below))}")
     return Gate(name=f"--fail-if {text!r}", met=not failed, detail="; ".join(said))
 
 

@@ -25,6 +25,13 @@ def test_hash_depends_on_name_type_shape_and_bytes_and_not_on_the_label() -> Non
     assert summarize({"x": x}, 1, "a").digest == summarize({"x": x.copy()}, 2, "b").digest
 
 
+def test_label_that_is_an_array_goes_into_the_hash_and_is_not_kept() -> None:
+    x = np.arange(6, dtype=np.float32)
+    first, second = (summarize({"x": x}, np.full(3, value), "a") for value in (1, 2))
+    assert first.label is None
+    assert len({first.digest, second.digest, summarize({"x": x}, 1, "a").digest}) == 3
+
+
 def test_sample_is_constant_only_where_every_wide_input_is() -> None:
     flat, wide, one = np.zeros(4, np.float32), np.arange(4.0), np.ones(1)
     assert summarize({"x": flat, "sr": one}, None, "a").is_constant

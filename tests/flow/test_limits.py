@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +86,16 @@ def test_figure_that_was_not_measured_fails_the_gate_and_is_named(text: str) -> 
     found = gate([BASE, row("b")], text)
     assert not found.met
     assert "was not measured" in found.detail
+
+
+@pytest.mark.parametrize(("unit", "fails"), [("pt", True), ("dB", True), ("", False)])
+def test_points_of_a_metric_that_is_no_share_fail_the_gate(unit: str, fails: bool) -> None:
+    found = row("b", drop=0.004)
+    assert found.accuracy is not None
+    loss = found.model_copy(update={"accuracy": replace(found.accuracy, unit="")})
+    judged = gate([BASE, loss], f"accuracy_drop > 5{unit}")
+    assert judged.met is not fails
+    assert judged.detail == "b: accuracy_drop is 0.004" + (f", and '{unit}' is no unit of this metric" if fails else "")
 
 
 @pytest.mark.parametrize(
