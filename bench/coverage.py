@@ -1,6 +1,6 @@
 """How often the 95 % intervals hold the truth, where the truth is known because the data are simulated.
 
-    python bench/coverage.py [--repeats 1000] [--part accuracy|latency]
+    python bench/coverage.py [--repeats 1000] [--part accuracy|latency] [--metric NAME]
 
 Accuracy: pairs of models whose answers go together, as those of a float model and its int8 form do; the interval is
 that of the drop. The true drop is that of two million samples.
@@ -60,7 +60,7 @@ def losses(rng: Rng, n: int) -> Pair:
     return np.stack([after, tokens], axis=1), np.stack([before, tokens], axis=1)
 
 
-def drops(repeats: int) -> str:
+def drops(repeats: int, only: str | None) -> str:
     """The table of accuracy."""
     cases: list[tuple[str, str, Callable[[Rng, int], Pair]]] = []
     for right, lost, gained in CLASSIFIERS:
@@ -77,6 +77,8 @@ def drops(repeats: int) -> str:
     cases += [("pearson", "errors of 0.6, 0.2 more", correlated), ("nll", "gamma losses, 2 % more", losses)]
     rows = []
     for name, said, draw in sorted(cases, key=lambda case: case[0] != "top-1"):
+        if only not in (None, name):
+            continue
         metric = replace(named(name), draws=DRAWS)
         cells = []
         table, baseline = draw(np.random.default_rng(5), 2_000_000)
@@ -134,12 +136,16 @@ def main() -> None:
     """Prints the tables and keeps them in build/bench/coverage-*.md."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--repeats", type=int, default=1000)
+    options.add_argument("--metric", help="of the accuracy part, this alone")
     options.add_argument("--part", choices=("accuracy", "latency"))
     given = options.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
-    for part, measure in (("accuracy", drops), ("latency", quantiles)):
+    for part, measure in (
+        ("accuracy", lambda: drops(given.repeats, given.metric)),
+        ("latency", lambda: quantiles(given.repeats)),
+    ):
         if given.part in (None, part):
-            table = measure(given.repeats)
+            table = measure()
             (WORK / f"coverage-{part}.md").write_text(table + "\n")
             print(table)
 

@@ -111,12 +111,15 @@ def drop_interval(metric: Metric, table: Array, baseline: Array, *, seed: int = 
 
 
 def _half_flips(labels: Array) -> tuple[Array, Floats]:
-    """Half a lost and half a gained sample, spread over the classes as the labels are; wrong is the next class."""
-    classes, counts = np.unique(labels, return_counts=True)
+    """Half a lost and half a gained sample, spread evenly over the classes; wrong is the next class.
+
+    Evenly, because a flip in a rare class moves F1 and Matthews most, and is the one that few samples may not show.
+    """
+    classes = np.unique(labels)
     wrong = np.roll(classes, 1) if len(classes) > 1 else classes + 1
     lost = np.stack([classes, wrong, classes, classes], axis=1)
     gained = np.stack([classes, classes, classes, wrong], axis=1)
-    return np.concatenate([lost, gained]), np.tile(0.5 * counts / counts.sum(), 2)
+    return np.concatenate([lost, gained]), np.full(2 * len(classes), 0.5 / len(classes))
 
 
 def _cells(table: Array) -> tuple[Array, Floats]:
