@@ -2,7 +2,7 @@
 
 The standard lets the mask broadcast along the queries, and exporters make use of it; ONNX Runtime's CPU kernel (1.31)
 stops with "inconsistent q_sequence_length". The caches of RotaryEmbedding [1, S, d/2], shared by the batch, stop it
-with "expected to have the same shape". Such a model loads and runs on no batch, so it is mended before anything is
+with "expected to have the same shape". Such a model loads and fails on most feeds, so it is mended before anything is
 compared: it is no step of a pipeline.
 Source: ONNX operators Attention and RotaryEmbedding (opset 23), "Broadcasting in ONNX".
 """
