@@ -12,7 +12,7 @@ from deploycompress import model as models
 from deploycompress.flow.arithmetic import Peaks, peaks
 from deploycompress.flow.census import Census, Kind, take
 from deploycompress.flow.executed import Executed, execute
-from deploycompress.flow.feeds import differential_feeds, shapes
+from deploycompress.flow.feeds import differential_feeds, shapes, timing_feed
 from deploycompress.flow.source import open_source
 from deploycompress.passes.graph import nodes
 from deploycompress.records.measured import Placement
@@ -164,9 +164,9 @@ def explain(
     """
     model = open_source(source)
     config = SessionConfig(threads=target.threads)
-    feed = differential_feeds(
-        Session(source, config), models.signature(model), data, preprocess=preprocess, tokenizer=tokenizer
-    )[0]
+    session, signature = Session(source, config), models.signature(model)
+    feeds = differential_feeds(session, signature, data, preprocess=preprocess, tokenizer=tokenizer)
+    feed = timing_feed(session, signature, feeds, data)
     executed = execute(model, feed, config, runs=runs)
     census = take(executed.model)
     total = sum(executed.times_us.values()) or 1.0

@@ -23,6 +23,7 @@ from deploycompress.runtime.session import Feed, Session
 # (length of a free leading axis, length of every other free axis). The first is tried first; models that reshape to
 # fixed lengths accept few, so the usual sequence and image lengths follow.
 _SHAPES = ((1, 16), (2, 24), (1, 1), (2, 32), (1, 64), (1, 128), (1, 224), (1, 256), (1, 512), (1, 576))
+_TIMED_SHAPE = (1, 128)
 _FEEDS_PER_SHAPE = 2
 _REMEDY = "give inputs it accepts with --data"
 _LARGEST_FEED_ELEMENTS = 4_000_000
@@ -72,6 +73,25 @@ def differential_feeds(
     return tuple(found)
 
 
+def timing_feed(session: Session, signature: Signature, feeds: Sequence[Feed], source: str | None) -> Feed:
+    """The feed that is timed: the first sample of the data, else one of batch 1 and 128 along every other free axis.
+
+    A few tokens or pixels are enough to compare outputs, but spend their time elsewhere than a real input does. Where
+    the model does not run at that length, it is the first of `feeds`.
+    """
+    free = [dim for spec in signature.inputs for dim in (spec.shape or ())[1:] if not isinstance(dim, int)]
+    if source is not None or not free:
+        return feeds[0]
+    for group in _random(signature, (_TIMED_SHAPE,)):
+        for feed in group:
+            try:
+                session.run(feed)
+            except ModelRejectedError:
+                continue
+            return feed
+    return feeds[0]
+
+
 def _from_data(signature: Signature, source: str, reader: dict[str, Any]) -> Iterator[list[dict[str, np.ndarray]]]:
     opened = samples.open(source, signature, limit=8, **reader)
     yield [sample.feed for sample in opened]
@@ -79,9 +99,11 @@ def _from_data(signature: Signature, source: str, reader: dict[str, Any]) -> Ite
         yield [batch.feed for batch in opened.batches(3)]
 
 
-def _random(signature: Signature) -> Iterator[list[dict[str, np.ndarray]]]:
+def _random(
+    signature: Signature, lengths: Sequence[tuple[int, int]] = _SHAPES
+) -> Iterator[list[dict[str, np.ndarray]]]:
     tried: set[tuple[TensorSpec, ...]] = set()
-    for (batch, other), trailing in itertools.product(_SHAPES, (False, True)):
+    for (batch, other), trailing in itertools.product(lengths, (False, True)):
         inputs = _bound(signature, batch, other, trailing=trailing)
         elements = sum(math.prod(d for d in spec.shape or () if isinstance(d, int)) for spec in inputs)
         if inputs in tried or (tried and elements > _LARGEST_FEED_ELEMENTS):

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from deploycompress import model as models
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnknownNameError, UsageError
-from deploycompress.flow.feeds import differential_feeds, stable
+from deploycompress.flow.feeds import differential_feeds, stable, timing_feed
 from deploycompress.flow.gate import Gate, run_steps
 from deploycompress.flow.source import check_output, open_source
 from deploycompress.model.atomic import created, plain_errors, publish, temporary
@@ -126,7 +126,8 @@ def optimize(
     model, original = _mended(model, Session(source, config))
     feeds = differential_feeds(original, models.signature(model), data, preprocess=preprocess, tokenizer=tokenizer)
     reference = tuple({name: found[name] for name in kept if name} for found in stable(original, feeds))
-    gate = Gate(feeds, reference, config, measure, budget_s)
+    timed = timing_feed(original, models.signature(model), feeds, data) if measure else None
+    gate = Gate(feeds, reference, config, measure, budget_s, timed)
     first, current, outcomes = run_steps(steps, model, gate, track)
     if current is first and model is opened and not models.data_files(source):
         _copy(source, output)

@@ -22,7 +22,7 @@ from deploycompress.flow import census
 from deploycompress.flow import verdict as words
 from deploycompress.flow.data_doctor import admit
 from deploycompress.flow.executed import execute
-from deploycompress.flow.feeds import differential_feeds
+from deploycompress.flow.feeds import differential_feeds, timing_feed
 from deploycompress.flow.floats import open_float, rewrite
 from deploycompress.flow.gathering import FromSamples, Gather, ended
 from deploycompress.flow.origins import FromFile, data_origin, load_for
@@ -172,6 +172,7 @@ def quantize(
     original = Session(source, config)
     admitted = () if samples is None or dynamic else admit(model, samples, config, accept=accept_data)
     feeds = differential_feeds(original, signature, calib, preprocess=preprocess, tokenizer=tokenizer)
+    timed = timing_feed(original, signature, feeds, calib)
     floats, rewrites = rewrite(model, original, feeds, config, only=saved.rewrites if saved else None)
     excluded = nodes_named(model, floats, names)
     measured_here = measure and words.elsewhere(target, environment().machine, environment().cpu_flags) is None
@@ -195,10 +196,10 @@ def quantize(
         assert planner.statistics is not None
         used = planner.statistics.samples
         if measured_here:
-            chosen, quantized, float_layers = release_prefix(planner, excluded, chosen, quantized, feeds[0])
+            chosen, quantized, float_layers = release_prefix(planner, excluded, chosen, quantized, timed)
     models.save(quantized, output, track=track)
     compared = feeds if samples is None else (sample.feed for sample in islice(samples, _FIDELITY_SAMPLES))
-    checked = _check(output, original, compared, feeds[0], config, timed=measured_here)
+    checked = _check(output, original, compared, timed, config, timed=measured_here)
     return QuantizeResult(
         source=source,
         output=output,

@@ -10,7 +10,7 @@ import pytest
 
 from deploycompress import model as models
 from deploycompress.errors import ModelRejectedError
-from deploycompress.flow.feeds import differential_feeds, shapes, stable
+from deploycompress.flow.feeds import differential_feeds, shapes, stable, timing_feed
 from deploycompress.runtime.session import Session, SessionConfig
 from tests import zoo
 from tests.passes.running import proto
@@ -100,3 +100,30 @@ def test_sequence_given_as_data_is_one_feed_with_a_shape() -> None:
         "empty": (0,),
         "x": (5,),
     }
+
+
+def test_the_timed_feed_is_as_long_as_real_inputs_are() -> None:
+    net = zoo.model("g (float[N,S,4] x) => (float[N,S,3] y) { y = MatMul(x, w) }", w=zoo.normal(4, 3))
+    session, signature = opened(net)
+    feeds = differential_feeds(session, signature, None)
+    assert feeds[0]["x"].shape == (1, 16, 4)
+    assert timing_feed(session, signature, feeds, None)["x"].shape == (1, 128, 4)
+    assert timing_feed(session, signature, feeds, "data.npz") is feeds[0]
+
+
+def test_the_timed_feed_is_a_short_one_where_the_model_takes_no_longer() -> None:
+    net = zoo.model(
+        "g (float[N,S] x) => (float[N,S] y) { p = Shape(x) q = Slice(table, zero, p, none) y = Add(x, q) }",
+        table=zoo.normal(1, 20),
+        zero=np.array([0, 0]),
+        none=np.array([0, 1]),
+    )
+    session, signature = opened(net)
+    feeds = differential_feeds(session, signature, None)
+    assert timing_feed(session, signature, feeds, None) is feeds[0]
+
+
+def test_the_timed_feed_of_a_model_with_a_free_batch_alone_is_the_first() -> None:
+    session, signature = opened(zoo.conv_affine())
+    feeds = differential_feeds(session, signature, None)
+    assert timing_feed(session, signature, feeds, None) is feeds[0]
