@@ -130,12 +130,19 @@ def _regions(graph: ir.Graph, perm: _Perm) -> list[_Region]:
         if not sources or not _can_join(node, owner, len(perm)):
             continue
         joined = {node}.union(*(owner[value] for value in sources))
+        if any(not joined.isdisjoint(owner.get(value, ())) for value in _read_by_transposes(joined, perm)):
+            continue  # a transpose of a value of the region makes an operand of it: the two are not in one order
         for value, members in owner.items():
             if members & joined:
                 owner[value] = joined
         owner[node.outputs[0]] = joined
     distinct = {id(members): members for members in owner.values()}
     return [_region(graph, members, perm) for members in distinct.values()]
+
+
+def _read_by_transposes(members: set[ir.Node], perm: _Perm) -> list[ir.Value]:
+    """What those of `members` read that transpose by `perm`."""
+    return [value for node in members if permutation(node) == perm for value in node.inputs if value is not None]
 
 
 def _region(graph: ir.Graph, members: set[ir.Node], perm: _Perm) -> _Region:

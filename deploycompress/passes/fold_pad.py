@@ -29,8 +29,8 @@ class FoldPad:
     def __call__(self, model: ir.Model) -> PassResult:
         """Rewrites a copy of `model`."""
         found = Findings()
-        if not g.contains(model, "Pad"):
-            return found.result(model, model)
+        if g.opset(model) < 7 or not g.contains(model, "Pad"):
+            return found.result(model, model)  # before opset 7 no AveragePool counted its padding
         after = model.clone()
         shapes = infer(after)
         for node in g.nodes(after):
@@ -65,9 +65,10 @@ def _fold(node: ir.Node, shapes: Shapes) -> str | None:
         return padding
     if source is None:
         return "its input is absent"
-    if g.string_attribute(user, "auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+    automatic = g.string_attribute(user, "auto_pad", "NOTSET")
+    if automatic not in ("NOTSET", "VALID"):
         return f"the {user.op_type} after it computes its own pads (auto_pad)"
-    own = g.ints_attribute(user, "pads") or [0] * (2 * len(padding.begin))
+    own = (g.ints_attribute(user, "pads") if automatic == "NOTSET" else None) or [0] * (2 * len(padding.begin))
     pads = [a + b for a, b in zip(padding.begin + padding.end, own, strict=True)]
     reason = _fill_obstacle(user, padding.fill, source) or (
         None if user.op_type == "Conv" else _pool_obstacle(user, pads, own)

@@ -113,21 +113,23 @@ def _write(model: ir.Model, root: ir.Node, gelu: _Gelu) -> ir.Value:
     """The best form of the GELU, before `root`."""
     name, x = g.label(root), gelu.x
     if g.opset(model) >= _GELU_OPSET:
-        return insert(root, "Gelu", [x], f"{name}_gelu", approximate="none" if gelu.kind == "erf" else "tanh")
+        return insert(model, root, "Gelu", [x], f"{name}_gelu", approximate="none" if gelu.kind == "erf" else "tanh")
     gate = gelu.gate if gelu.gate_is_fused else _gate(model, root, gelu)
-    halved = insert(root, "Mul", [x, constant(model, root, f"{name}_half", 0.5)], f"{name}_halved")
-    return insert(root, "Mul", [halved, gate], f"{name}_gelu")
+    halved = insert(model, root, "Mul", [x, constant(model, root, f"{name}_half", 0.5)], f"{name}_halved")
+    return insert(model, root, "Mul", [halved, gate], f"{name}_gelu")
 
 
 def _gate(model: ir.Model, root: ir.Node, gelu: _Gelu) -> ir.Value:
     """1 + erf(x / sqrt 2), or 1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)), as ONNX Runtime looks for them."""
     name, x = g.label(root), gelu.x
     if gelu.kind == "erf":
-        argument = insert(root, "Div", [x, constant(model, root, f"{name}_root", math.sqrt(2))], f"{name}_scaled")
+        argument = insert(
+            model, root, "Div", [x, constant(model, root, f"{name}_root", math.sqrt(2))], f"{name}_scaled"
+        )
     else:
-        cube = insert(root, "Pow", [x, constant(model, root, f"{name}_three", 3)], f"{name}_cube")
-        cubic = insert(root, "Mul", [cube, constant(model, root, f"{name}_cubic", _CUBIC)], f"{name}_cubed")
-        total = insert(root, "Add", [x, cubic], f"{name}_sum")
-        argument = insert(root, "Mul", [total, constant(model, root, f"{name}_slope", _SLOPE)], f"{name}_scaled")
-    curve = insert(root, gelu.kind.capitalize(), [argument], f"{name}_{gelu.kind}")
-    return insert(root, "Add", [curve, constant(model, root, f"{name}_one", 1)], f"{name}_gate")
+        cube = insert(model, root, "Pow", [x, constant(model, root, f"{name}_three", 3)], f"{name}_cube")
+        cubic = insert(model, root, "Mul", [cube, constant(model, root, f"{name}_cubic", _CUBIC)], f"{name}_cubed")
+        total = insert(model, root, "Add", [x, cubic], f"{name}_sum")
+        argument = insert(model, root, "Mul", [total, constant(model, root, f"{name}_slope", _SLOPE)], f"{name}_scaled")
+    curve = insert(model, root, gelu.kind.capitalize(), [argument], f"{name}_{gelu.kind}")
+    return insert(model, root, "Add", [curve, constant(model, root, f"{name}_one", 1)], f"{name}_gate")

@@ -37,7 +37,7 @@ class RecogniseHardActivations:
             if node.graph is None or not g.is_op(node, "Mul", "Div"):
                 continue  # gone with the activation that was written in its place, or of another kind
             name = g.label(node)
-            new = _write(node, g.opset(after))
+            new = _write(after, node)
             if new is None:
                 continue
             op_type = "" if new.producer() is None else new.producer().op_type  # type: ignore[union-attr]
@@ -49,7 +49,7 @@ class RecogniseHardActivations:
         return found.result(model, after)
 
 
-def _write(root: ir.Node, opset: int) -> ir.Value | None:
+def _write(model: ir.Model, root: ir.Node) -> ir.Value | None:
     """The activation that `root`, its last multiplication or division, computes, as a new node; else None."""
     whole = product(root.outputs[0])
     name = g.label(root)
@@ -57,13 +57,13 @@ def _write(root: ir.Node, opset: int) -> ir.Value | None:
         x = _shifted_relu6(whole.factors[0])
         if x is None or not close(whole.coefficient, 1 / 6):
             return None
-        return insert(root, "HardSigmoid", [x], f"{name}_hard", alpha=1 / 6, beta=0.5)
-    if len(whole.factors) != 2 or opset < _HARD_SWISH_OPSET:
+        return insert(model, root, "HardSigmoid", [x], f"{name}_hard", alpha=1 / 6, beta=0.5)
+    if len(whole.factors) != 2 or g.opset(model) < _HARD_SWISH_OPSET:
         return None
     for x, gate in (whole.factors, whole.factors[::-1]):
         by_clip = _shifted_relu6(gate) is x and close(whole.coefficient, 1 / 6)
         if by_clip or (_hard_sigmoid_of(gate) is x and whole.coefficient == 1):
-            return insert(root, "HardSwish", [x], f"{name}_hard")
+            return insert(model, root, "HardSwish", [x], f"{name}_hard")
     return None
 
 

@@ -2,7 +2,8 @@
 
 A Cast keeps every value where the second type holds each value of the first. What follows then sees the same number,
 with one exception: a floating-point number out of the range of an integer type has no defined result, so Casts from
-floating point to integers stay as they are. Source: ONNX operator Cast (opset 6 and later).
+floating point to integers stay as they are, unless the integer type holds what was an integer before.
+Source: ONNX operator Cast (opset 6 and later).
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def _merge(node: ir.Node, inner: ir.Node, shapes: Shapes, found: Findings) -> st
             g.drop_unread([middle])
             found.changed(name, f"Cast to {through.name.lower()} and back removed")
         return reason
-    if start in _FLOATS and end in _INTEGERS:
+    if (start in _FLOATS or through in _FLOATS) and end in _INTEGERS and end not in _WIDER.get(start, ()):
         return "a number out of the range of the integer type has no defined result"
     if end not in (*_FLOATS, *_INTEGERS, _T.BOOL):
         return f"Cast to {end.name.lower()} is not followed"

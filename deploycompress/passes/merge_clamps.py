@@ -123,13 +123,15 @@ def _write(model: ir.Model, root: ir.Node, wanted: Clamp) -> ir.Value | str:
     """The clamp as one new node before `root`, or why it cannot be written."""
     name = g.label(root)
     if (wanted.low, wanted.high) == (0, math.inf):
-        return insert(root, "Relu", [wanted.x], f"{name}_clamped")
+        return insert(model, root, "Relu", [wanted.x], f"{name}_clamped")
     finite = {"min": wanted.low, "max": wanted.high}
     finite = {key: bound for key, bound in finite.items() if math.isfinite(bound)}
     if g.opset(model) < _CLIP_WITH_INPUTS_OPSET:
         if wanted.dtype == np.float64:
             return "before opset 11 the bounds of a Clip are float32"
-        return insert(root, "Clip", [wanted.x], f"{name}_clamped", **finite)
+        return insert(model, root, "Clip", [wanted.x], f"{name}_clamped", **finite)
+    if g.opset(model) == _CLIP_WITH_INPUTS_OPSET and wanted.dtype == np.float64:
+        return "ONNX Runtime has no Clip of doubles in opset 11"
     graph = root.graph
     if not isinstance(graph, ir.Graph):
         return "the node is not in a graph"
@@ -139,4 +141,4 @@ def _write(model: ir.Model, root: ir.Node, wanted: Clamp) -> ir.Value | str:
         else None
         for key in ("min", "max")
     ]
-    return insert(root, "Clip", [wanted.x, *bounds], f"{name}_clamped")
+    return insert(model, root, "Clip", [wanted.x, *bounds], f"{name}_clamped")

@@ -70,14 +70,16 @@ def _members(end: ir.Node, shapes: Shapes) -> list[ir.Node]:
 
 def _can_join(node: ir.Node, shapes: Shapes) -> bool:
     if g.is_op(node, "MatMul"):
-        weight_value = node.inputs[1]
+        image, weight_value = node.inputs[0], node.inputs[1]
         weight = g.constant(weight_value)
         fits = weight is not None and len(weight.shape) == 2 and weight.dtype == ir.DataType.FLOAT
-        return fits and weight_value is not None and not g.shared(weight_value) and shapes.rank(node.inputs[0]) == 4
+        is_image = g.constant(image) is None and shapes.rank(image) == 4
+        return fits and is_image and weight_value is not None and not g.shared(weight_value)
     if not g.is_op(node, *ELEMENTWISE, *BROADCASTING):
         return False
-    constants = [(value, g.constant(value)) for value in node.inputs if value is not None]
-    return all(shapes.rank(value) == 4 if data is None else len(data.shape) <= 4 for value, data in constants)
+    operands = [(value, g.constant(value)) for value in node.inputs if value is not None]
+    fits = all(shapes.rank(value) == 4 if data is None else len(data.shape) <= 4 for value, data in operands)
+    return fits and any(data is None for _, data in operands)
 
 
 def _rewrite(model: ir.Model, end: ir.Node, members: list[ir.Node]) -> str | None:
@@ -94,7 +96,7 @@ def _rewrite(model: ir.Model, end: ir.Node, members: list[ir.Node]) -> str | Non
     if before is not None and permutation(before) == _TO_CHANNELS_LAST and before.inputs[0] is not None:
         first = before.inputs[0]
     else:
-        first = insert(members[0], "Transpose", [source], f"{g.label(end)}_first", perm=list(_TO_CHANNELS_FIRST))
+        first = insert(model, members[0], "Transpose", [source], f"{g.label(end)}_first", perm=list(_TO_CHANNELS_FIRST))
         first.type = source.type
     reason = g.bypass(end, last)
     if reason is not None:
@@ -104,7 +106,8 @@ def _rewrite(model: ir.Model, end: ir.Node, members: list[ir.Node]) -> str | Non
         for index, value in enumerate(member.inputs):
             if value is source:
                 member.replace_input_with(index, first)
-        member.outputs[0].shape = None
+        if not member.outputs[0].is_graph_output():
+            member.outputs[0].shape = None
         if member.op_type != "MatMul":
             transpose_constants(model, member, _TO_CHANNELS_FIRST)
     for member in members:
@@ -131,7 +134,7 @@ def _convolve(model: ir.Model, matmul: ir.Node) -> None:
             vector = np.broadcast_to(bias.reshape(-1), (channels,))
             inputs.append(g.add_initializer(model, graph, f"{name}_bias", vector))
             root = add
-    new = insert(matmul, "Conv", inputs, f"{name}_conv", kernel_shape=[1, 1])
+    new = insert(model, matmul, "Conv", inputs, f"{name}_conv", kernel_shape=[1, 1])
     reason = replace(root, new)
     if reason is not None:
         raise ValueError(reason)

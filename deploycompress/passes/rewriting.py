@@ -15,12 +15,21 @@ from deploycompress.passes import graph as g
 
 
 def insert(
-    before: ir.Node, op_type: str, inputs: Sequence[ir.Value | None], name: str, **attributes: float | str | list[int]
+    model: ir.Model,
+    before: ir.Node,
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    name: str,
+    **attributes: float | str | list[int],
 ) -> ir.Value:
-    """The output, called `name`, of a new standard node right before another; of no stated type or shape."""
+    """The output of a new standard node right before another, of no stated type or shape.
+
+    It is called `name`, with a number behind it where a value of the model has that name.
+    """
     graph = before.graph
     if not isinstance(graph, ir.Graph):
         raise TypeError(f"node {g.label(before)} is not in a graph")
+    name = g.fresh_name(model, name)
     made = [_attribute(key, value) for key, value in attributes.items()]
     node = ir.Node("", op_type, inputs, made, num_outputs=1, name=name)
     node.outputs[0].name = name

@@ -133,6 +133,24 @@ def test_constant_that_two_layouts_read_is_copied() -> None:
     assert len(after.graph.initializers) == 2
 
 
+SWAP = "Transpose<perm=[0,1,3,2]>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a = {SWAP}(x) b = Relu(a) c = {SWAP}(b) d = Add(a, c) y = {SWAP}(d)",
+        f"a = {SWAP}(x) b = Relu(a) c = {SWAP}(b) d = Add(b, c) y = {SWAP}(d)",
+        f"a = {TO_LAST}(x) b = Relu(a) c = {TO_LAST}(b) d = Add(a, c) e = {TO_FIRST}(b) f = {TO_FIRST}(d)"
+        " y = Sub(e, f)",
+    ],
+)
+def test_value_beside_its_own_transpose_keeps_its_order(text: str) -> None:
+    before = zoo.model(f"g (float[2,3,3,3] x) => (float[A,B,C,D] y) {{ {text} }}")
+    after = rewritten(before)
+    assert count(after) <= count(before)
+
+
 _STEPS = (
     "Relu({a})",
     "Mul({a}, {b})",
@@ -140,6 +158,7 @@ _STEPS = (
     "Concat<axis=1>({a}, {b})",
     TO_LAST + "({a})",
     TO_FIRST + "({a})",
+    SWAP + "({a})",
 )
 
 

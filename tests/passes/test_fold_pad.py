@@ -152,6 +152,22 @@ def test_pads_and_fill_that_are_computed_are_refused_by_name() -> None:
     ]
 
 
+def test_before_opset_7_no_pool_counts_its_padding() -> None:
+    model = zoo.model(
+        "g (float[1,3,6,6] x) => (float[1,3,6,6] y) { p = Pad<pads=[0,0,1,1,0,0,1,1]>(x)"
+        " y = AveragePool<kernel_shape=[3,3]>(p) }",
+        opset=6,
+    )
+    assert FoldPad()(model).changes == ()
+
+
+def test_pads_that_a_valid_pool_ignores_are_not_added() -> None:
+    before = padded('AveragePool<kernel_shape=[3,3], auto_pad="VALID", pads=[1,1,1,1]>(p)', _SIDES)
+    result = FoldPad()(before)
+    assert operators(result.model) == ["Neg", "AveragePool"]
+    assert_same_outputs(before, result.model)
+
+
 _SMALL = st.integers(0, 3)
 
 

@@ -78,6 +78,21 @@ def test_from_opset_20_every_form_is_the_operator(gate: str, last: str) -> None:
     assert_same_outputs(before, after)
 
 
+@pytest.mark.parametrize("gate", _GATES)
+def test_new_values_have_names_that_no_other_value_has(gate: str) -> None:
+    names = [f"m_{part}" for part in ("halved", "scaled", "cube", "cubed", "sum", "erf", "tanh", "gate", "gelu")]
+    words = set(_GATES[gate].replace("(", " ").replace(")", " ").replace(",", " ").split()) | {"half"}
+    taken = " ".join(f"{name} = Neg(i)" for name in names)
+    before = zoo.model(
+        f"g (float[40] i) => (float[40] y) {{ x = Neg(i) {taken} {_GATES[gate]} h = Mul(half, g) m = Mul(x, h)"
+        f" y = Sum(m, {', '.join(names)}) }}",
+        **{name: value for name, value in _NUMBERS.items() if name in words},
+    )
+    result = RewriteGelu()(before)
+    assert len(result.changes) == 1
+    assert_same_outputs(before, result.model)
+
+
 def test_form_that_is_fused_already_is_left_alone() -> None:
     for gate in ("erf, divided", "tanh, power"):
         assert RewriteGelu()(built(_GATES[gate], _LAST["(x / 2) * gate"])).changes == ()

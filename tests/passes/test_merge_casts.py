@@ -11,7 +11,7 @@ import pytest
 from deploycompress.passes import graph as g
 from deploycompress.passes.merge_casts import _WIDER, MergeCasts
 from tests import zoo
-from tests.passes.running import assert_same_outputs
+from tests.passes.running import assert_same_outputs, outputs
 
 
 def casts(model: ir.Model) -> dict[str, str]:
@@ -66,3 +66,28 @@ def test_there_and_back_between_two_names_of_the_caller_stays() -> None:
     result = MergeCasts()(model)
     assert result.changes == ()
     assert "graph input" in result.refusals[0].reason
+
+
+@pytest.mark.parametrize(
+    ("start", "through", "end"),
+    [("uint32", "DOUBLE", "INT32"), ("int8", "FLOAT", "UINT8"), ("double", "DOUBLE", "INT32")],
+)
+def test_integers_that_a_float_carries_out_of_range_stay(start: str, through: str, end: str) -> None:
+    types = ir.DataType
+    model = zoo.model(
+        f"g ({start}[4] x) => ({end.lower()}[4] y)"
+        f" {{ a = Cast<to={int(types[through])}>(x) y = Cast<to={int(types[end])}>(a) }}"
+    )
+    result = MergeCasts()(model)
+    assert result.changes == ()
+    assert [r.reason for r in result.refusals] == [
+        "a number out of the range of the integer type has no defined result"
+    ]
+
+
+def test_integers_that_a_float_carries_into_a_wider_type_go_directly() -> None:
+    model = zoo.model("g (int8[4] x) => (int32[4] y) { a = Cast<to=1>(x) y = Cast<to=6>(a) }")
+    result = MergeCasts()(model)
+    assert casts(result.model) == {"y": "INT32"}
+    inputs = {"x": np.asarray([-128, -1, 0, 127], np.int8)}
+    np.testing.assert_array_equal(outputs(result.model, inputs)["y"], inputs["x"].astype(np.int32))

@@ -135,3 +135,14 @@ def test_bounds_of_double_precision_keep_it() -> None:
     after = MergeClamps()(before).model
     assert operators(after) == ["Clip", "Neg"]
     assert_same_outputs(before, after)
+
+
+@pytest.mark.parametrize(
+    ("opset", "reason"),
+    [(9, "before opset 11 the bounds of a Clip are float32"), (11, "ONNX Runtime has no Clip of doubles in opset 11")],
+)
+def test_doubles_stay_where_no_clip_takes_them(opset: int, reason: str) -> None:
+    before = chain("Relu({})", "Min({}, third)", opset=opset, dtype="double", third=np.float64(1 / 3))
+    result = MergeClamps()(before)
+    assert [r.reason for r in result.refusals] == [reason]
+    assert_same_outputs(before, result.model)

@@ -8,7 +8,7 @@ import pytest
 
 from deploycompress.passes.pointwise_conv import MatMulToPointwiseConv
 from tests import zoo
-from tests.passes.running import assert_same_outputs
+from tests.passes.running import assert_same_outputs, checks
 
 TO_LAST, TO_FIRST = "Transpose<perm=[0,2,3,1]>", "Transpose<perm=[0,3,1,2]>"
 WEIGHTS = {
@@ -91,3 +91,27 @@ def test_layers_that_depend_on_two_images_are_refused() -> None:
     result = MatMulToPointwiseConv()(before)
     assert result.changes == ()
     assert [r.reason for r in result.refusals] == ["the layers before it depend on 2 values"]
+
+
+def test_constant_image_beside_the_layer_stays() -> None:
+    """Its axes would have to be moved too."""
+    added = f"h = MatMul(photo, v) k = MatMul(x, w) a = Add(h, k) y = {TO_FIRST}(a)"
+    late = f"r = Relu(sum) s = Softmax(x) k = MatMul(s, w) a = Add(r, k) y = {TO_FIRST}(a)"
+    images = {"photo": zoo.normal(1, 2, 6, 3), "v": zoo.normal(3, 5), "sum": zoo.normal(1, 2, 6, 5)}
+    for text in (added, late):
+        before = built(text, **images)
+        after = MatMulToPointwiseConv()(before).model
+        assert checks(after) is None
+        assert_same_outputs(before, after)
+
+
+def test_graph_output_keeps_its_shape_and_the_image_gets_a_name_of_its_own() -> None:
+    before = built(
+        f"y_first = Neg(x) h = MatMul(x, w) r = Relu(h) y = {TO_FIRST}(r) o = Neg(y_first)",
+        "float[N,5,2,6] y, float[N,2,6,3] o",
+    )
+    result = MatMulToPointwiseConv()(before)
+    assert len(result.changes) == 1
+    assert checks(result.model) is None
+    assert [str(value.shape) for value in result.model.graph.outputs] == ["[N,5,2,6]", "[N,2,6,3]"]
+    assert_same_outputs(before, result.model)
