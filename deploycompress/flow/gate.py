@@ -7,7 +7,8 @@ The rule, in this order:
    and a command runs a dozen steps.)
 4. Fewer nodes or fewer bytes, or FASTER beyond noise: kept. A step that trades one of nodes and bytes for the other is
    kept where nodes shrink: each costs a dispatch on every run, bytes cost once.
-5. Otherwise taken back: no gain, no change.
+5. Otherwise measured once more, four times as long, since speed is all there is to gain; and taken back if that shows
+   nothing either: no gain, no change.
 
 Where latency is not measured, outputs are compared once, behind the last step; only if they differ there does every
 step run again and answer for itself.
@@ -32,6 +33,8 @@ from deploycompress.records.measured import Comparison
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.steps import StepOutcome
 from deploycompress.runtime.session import Feed, Session, SessionConfig
+
+_PATIENCE = 4.0
 
 
 @dataclass(frozen=True)
@@ -105,15 +108,21 @@ class Gate:
         except ModelRejectedError:
             return False
 
-    def compare(self, before: Session | None, after: Session | None) -> Comparison | None:
-        """Latency of `after` against `before`; SLOWER only where a second, longer measurement says so too."""
+    def compare(self, before: Session | None, after: Session | None, *, patience: float = 1.0) -> Comparison | None:
+        """Latency of `after` against `before`; SLOWER only where a second, longer measurement says so too.
+
+        Args:
+            before: The session to compare with.
+            after: The session in question.
+            patience: How many times `budget_s` the measurement may take.
+        """
         if not self.measure or before is None or after is None:
             return None
         feed = self.feeds[0] if self.timed is None else self.timed
-        first = quick_compare(before, after, feed, budget_s=self.budget_s)
+        first = quick_compare(before, after, feed, budget_s=patience * self.budget_s)
         if first.verdict != "SLOWER":
             return first
-        return quick_compare(before, after, feed, budget_s=2 * self.budget_s)
+        return quick_compare(before, after, feed, budget_s=2 * patience * self.budget_s)
 
 
 def run_steps(
@@ -167,7 +176,10 @@ def run_step(step: Pass, before: Candidate, gate: Gate, *, trusting: bool = Fals
             kept, reason = False, f"reverted: {error.what}"
         else:
             found = gate.disagreement(after.session) if after.session is not None else None
-            comparison = gate.compare(before.session, after.session) if found is None else None
+            if found is None:
+                comparison = gate.compare(before.session, after.session)
+                if comparison is not None and comparison.verdict == "NO DIFFERENCE" and not _is_less(before, after):
+                    comparison = gate.compare(before.session, after.session, patience=_PATIENCE)
             kept, reason = judge(before, after, found, comparison)
     shown = after or before
     outcome = StepOutcome(
@@ -198,14 +210,17 @@ def judge(
     gains = _gains(before, after)
     if verdict == "FASTER":
         return True, ", ".join([f"FASTER, {_interval(comparison)} of the speed before", *gains])
-    if after.node_count < before.node_count or (
-        after.node_count == before.node_count and after.size_bytes < before.size_bytes
-    ):
+    if _is_less(before, after):
         return True, ", ".join(gains)
     speed = "no difference in speed" if comparison is not None else "speed not measured"
     return False, f"reverted: no gain ({after.node_count - before.node_count:+d} nodes, " + (
         f"{after.size_bytes - before.size_bytes:+d} bytes, {speed})"
     )
+
+
+def _is_less(before: Candidate, after: Candidate) -> bool:
+    """Whether `after` has fewer nodes, or as many and fewer bytes."""
+    return (after.node_count, after.size_bytes) < (before.node_count, before.size_bytes)
 
 
 def _gains(before: Candidate, after: Candidate) -> Sequence[str]:

@@ -193,3 +193,49 @@ def test_slower_needs_two_measurements_in_a_row(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("deploycompress.flow.gate.quick_compare", noisy)
     assert rule.compare(first.session, first.session) is SAME
     assert budgets == [0.05, 0.1]
+
+
+@dataclass(frozen=True)
+class RenameWeight:
+    """A rewrite that saves neither nodes nor bytes."""
+
+    exact: ClassVar[bool] = True
+
+    def __call__(self, model: ir.Model) -> PassResult:
+        found, after = Findings(), model.clone()
+        weight = after.graph.initializers.pop("w")
+        weight.name = "a_longer_name"
+        after.graph.initializers.add(weight)
+        found.changed("w", "renamed")
+        return found.result(model, after)
+
+
+@pytest.mark.parametrize(("second", "kept"), [(FASTER, True), (SAME, False)])
+def test_step_that_can_only_gain_speed_is_measured_longer_before_it_is_taken_back(
+    second: Comparison, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budgets: list[float] = []
+
+    def compared(before: Session, after: Session, feed: object, *, budget_s: float) -> Comparison:
+        budgets.append(budget_s)
+        return SAME if len(budgets) == 1 else second
+
+    monkeypatch.setattr("deploycompress.flow.gate.quick_compare", compared)
+    first, judging = gate(zoo.conv_batchnorm(), measure=True)
+    _, outcome = run_step(RenameWeight(), first, judging)
+    assert outcome.kept is kept
+    assert budgets == [judging.budget_s, 4 * judging.budget_s]
+
+
+def test_step_that_saves_nodes_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets: list[float] = []
+
+    def compared(before: Session, after: Session, feed: object, *, budget_s: float) -> Comparison:
+        budgets.append(budget_s)
+        return SAME
+
+    monkeypatch.setattr("deploycompress.flow.gate.quick_compare", compared)
+    first, judging = gate(zoo.conv_batchnorm(), measure=True)
+    _, outcome = run_step(FoldBatchNormalization(), first, judging)
+    assert outcome.kept
+    assert budgets == [judging.budget_s]
