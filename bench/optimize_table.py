@@ -124,7 +124,7 @@ def kept(name: str, source: Path, folder: Path, target: Target, seconds: float) 
         print(f"... {name}", flush=True)
         try:
             row: Row | Unusable = compare(name, source, folder, target, seconds)
-        except ModelRejectedError as error:
+        except DeployCompressError as error:
             ends = [simplify(peer, source, folder / "peer.onnx") or "writes a file" for peer in PEERS]
             what = error.what.split(": ")[0].replace(str(source.parent), name)
             row = Unusable(name, (f"refused: {what}", *ends))
