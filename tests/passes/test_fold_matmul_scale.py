@@ -74,9 +74,61 @@ def test_what_is_not_exact_is_refused(expression: str, reason: str) -> None:
     [
         ("y = Mul(h, s)", "float[N,2,3] y, float[N,2,3] h"),
         ("y = Div(s, h)", "float[N,2,3] y"),
+        ("m = Mul(h, s) k = Neg(h) y = Add(m, k)", "float[N,2,3] y"),
+        ("a = Add(h, b) m = Mul(a, s) y = Add(m, h)", "float[N,2,3] y"),
+        ("a = Add(h, b) m = Mul(a, s) y = Add(m, a)", "float[N,2,3] y"),
         ("y = Mul(h, given)", "float[N,2,3] y"),
         ("y = Mul(h, h)", "float[N,2,3] y"),
     ],
 )
 def test_product_that_is_read_elsewhere_or_not_by_a_constant_stays(expression: str, result: str) -> None:
     assert FoldMatMulScale()(built(expression, result)).changes == ()
+
+
+def test_axis_of_an_old_broadcast_is_not_the_last_one() -> None:
+    before = zoo.model(
+        "g (float[2,3,4] x) => (float[2,3,3] y) { h = MatMul(x, w) y = Mul<broadcast=1, axis=1>(h, s) }",
+        opset=6,
+        w=zoo.normal(4, 3),
+        s=zoo.positive(3),
+    )
+    assert FoldMatMulScale()(before).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("shape", "factors", "reason"),
+    [
+        ((4,), zoo.positive(), "the weight is float32[4], not a matrix of floats"),
+        ((2, 4, 4), zoo.positive(4), "the weight is float32[2, 4, 4], not a matrix of floats"),
+        ((4, 3), zoo.positive(1, 1, 1, 3), "the constant of shape (1, 1, 1, 3) is not one value per column"),
+        ((4, 1), zoo.positive(3), "the constant of shape (3,) is not one value per column"),
+    ],
+)
+def test_weight_that_is_no_matrix_of_as_many_columns_is_refused(
+    shape: tuple[int, ...], factors: np.ndarray, reason: str
+) -> None:
+    before = built("y = Mul(h, s)", "float y", w=zoo.normal(*shape), s=factors)
+    assert [r.reason for r in FoldMatMulScale()(before).refusals] == [reason]
+
+
+def test_integers_are_refused() -> None:
+    before = zoo.model(
+        "g (int32[2,4] x) => (int32[2,3] y) { h = MatMul(x, w) y = Div(h, s) }",
+        w=np.arange(12, dtype=np.int32).reshape(4, 3),
+        s=np.int32(2),
+    )
+    reasons = [r.reason for r in FoldMatMulScale()(before).refusals]
+    assert reasons == ["the weight is int32[4, 3], not a matrix of floats"]
+
+
+def test_bias_that_would_overflow_is_refused() -> None:
+    before = built("a = Add(h, b) y = Mul(a, s)", b=np.full(3, 3e38, np.float32), s=np.float32(2))
+    assert [r.reason for r in FoldMatMulScale()(before).refusals] == ["the folded weights overflow float32"]
+
+
+def test_half_precision_folds() -> None:
+    weights = {"w": zoo.normal(4, 3, dtype=np.float16), "s": zoo.positive(3, dtype=np.float16)}
+    before = zoo.model("g (float16[2,4] x) => (float16[2,3] y) { h = MatMul(x, w) y = Mul(h, s) }", **weights)
+    after = FoldMatMulScale()(before).model
+    assert [node.op_type for node in after.graph] == ["MatMul"]
+    assert_same_outputs(before, after)

@@ -117,6 +117,14 @@ _SIDES = [0, 0, 1, 1, 0, 0, 1, 1]
             padded("MaxPool<kernel_shape=[3,3], dilations=[2,2]>(p)", _SIDES, before="Relu"),
             "the MaxPool after it is dilated, so that a window may hold padding alone",
         ),
+        (
+            padded("AveragePool<kernel_shape=[3,3]>(p)", [0, 0, 0, 0, 0, 1, 0, 0]),
+            "it pads the batch or channel axis",
+        ),
+        (
+            padded("MaxPool<kernel_shape=[3,3]>(p)", _SIDES, before="Tanh", fill=-1),
+            "it pads with -1, and a MaxPool pads with minus infinity",
+        ),
         (padded("Sigmoid(p)", _SIDES), "it is not read by one Conv, AveragePool or MaxPool alone"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -150,6 +158,55 @@ def test_pads_and_fill_that_are_computed_are_refused_by_name() -> None:
         "pads 'pads' is a graph input",
         "fill value 'fill' is a graph input",
     ]
+
+
+def test_zeros_above_a_lower_bound_are_refused() -> None:
+    model = zoo.model(
+        "g (float[1,3,6,6] x) => (float[1,3,6,6] y) { h = Max(x, low) p = Pad(h, pads)"
+        " y = MaxPool<kernel_shape=[3,3]>(p) }",
+        low=np.float32(-0.5),
+        pads=np.asarray(_SIDES, np.int64),
+    )
+    assert [r.reason for r in FoldPad()(model).refusals] == ["it pads with 0, and a MaxPool pads with minus infinity"]
+
+
+def test_filter_that_is_padded_stays() -> None:
+    model = zoo.model(
+        "g (float[1,3,6,6] x, float[4,3,1,1] f) => (float[1,4,4,4] y) { p = Pad(f, pads) y = Conv(x, p) }",
+        pads=np.asarray(_SIDES, np.int64),
+    )
+    assert [r.reason for r in FoldPad()(model).refusals] == ["it is not read by one Conv, AveragePool or MaxPool alone"]
+
+
+def test_convolution_in_a_body_leaves_the_pad_outside() -> None:
+    model = zoo.model(
+        "g (float[1,3,6,6] x, bool flag) => (float[A,B,C,D] y) { p = Pad(x, pads) y = If(flag) <then_branch = t () =>"
+        " (float[A,B,C,D] a) { a = Conv(p, w) }, else_branch = e () => (float[A,B,C,D] b) { b = Neg(x) }> }",
+        pads=np.asarray(_SIDES, np.int64),
+        w=zoo.normal(4, 3, 3, 3),
+    )
+    assert [r.reason for r in FoldPad()(model).refusals] == ["the Conv after it is in another control-flow body"]
+
+
+def test_attribute_that_fills_with_another_number_is_refused() -> None:
+    model = zoo.model(
+        "g (float[1,3,6,6] x) => (float[1,4,6,6] y) { p = Pad<pads=[0,0,1,1,0,0,1,1], value=1.5>(x) y = Conv(p, w) }",
+        opset=9,
+        w=zoo.normal(4, 3, 3, 3),
+    )
+    assert [r.reason for r in FoldPad()(model).refusals] == ["it pads with 1.5, and a Conv pads with zeros"]
+
+
+def test_axes_of_an_image_of_unknown_rank_are_refused() -> None:
+    model = zoo.model(
+        "g (float[1,3,6,6] x, int64[K] shape) => (float[A,B,C,D] y) { r = Reshape(x, shape) p = Pad(r, pads, , axes)"
+        " y = Conv(p, w) }",
+        opset=18,
+        pads=np.asarray([1, 2, 2, 1], np.int64),
+        axes=np.asarray([-1, 2], np.int64),
+        w=zoo.normal(4, 3, 3, 3),
+    )
+    assert [r.reason for r in FoldPad()(model).refusals] == ["its axes are not known"]
 
 
 def test_before_opset_7_no_pool_counts_its_padding() -> None:

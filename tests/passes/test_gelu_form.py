@@ -107,6 +107,11 @@ def test_form_that_is_fused_already_is_left_alone() -> None:
         (_ERF.replace("Erf", "Tanh"), _LAST["x * (gate / 2)"]),  # a tanh without the cubic term
         (_ERF, "h = Mul(half, g) k = Exp(x) m = Mul(k, h)"),  # gates another value
         (_GATES["tanh, cube"].replace("cubic", "half"), _LAST["x * (gate / 2)"]),
+        (_GATES["tanh, cube"].replace("slope", "two"), _LAST["x * (gate / 2)"]),
+        (_GATES["tanh, factored"].replace("Add(one, p)", "Add(two, p)"), _LAST["x * (gate / 2)"]),
+        (f"k = Exp(x) {_GATES['tanh, cube']}".replace("Add(x, q)", "Add(q, k)"), _LAST["x * (gate / 2)"]),
+        (f"k = Exp(x) {_GATES['tanh, power']}".replace("Pow(x,", "Pow(k,"), _LAST["x * (gate / 2)"]),
+        (_GATES["tanh, cube"], "h = Mul(half, g) n = Mul(x, h) m = Add(n, s)"),  # the cubic is read twice
     ],
 )
 def test_look_alikes_are_left_alone(gate: str, last: str) -> None:
@@ -120,6 +125,22 @@ def test_gate_that_something_else_reads_is_left_alone() -> None:
         **{name: _NUMBERS[name] for name in ("root", "one", "half")},
     )
     assert RewriteGelu()(before).changes == ()
+
+
+def test_curve_that_something_else_reads_is_left_alone() -> None:
+    before = zoo.model(
+        f"g (float[4] x) => (float[4] y) {{ {_ERF} h = Mul(half, g) m = Mul(x, h) y = Add(m, e) }}",
+        opset=20,
+        **{name: _NUMBERS[name] for name in ("root", "one", "half")},
+    )
+    assert RewriteGelu()(before).changes == ()
+
+
+def test_opset_19_has_no_operator() -> None:
+    before = built(_ERF, _LAST["x * (gate / 2)"], opset=19)
+    after = RewriteGelu()(before).model
+    assert [node.op_type for node in after.graph] == ["Neg", "Div", "Erf", "Add", "Mul", "Mul", "Neg"]
+    assert_same_outputs(before, after)
 
 
 def test_graph_output_is_refused_where_no_operator_can_say_it() -> None:

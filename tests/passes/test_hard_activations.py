@@ -56,6 +56,13 @@ def test_hard_sigmoid_is_one_operator(expression: str) -> None:
     assert_same_outputs(before, result.model)
 
 
+def test_opset_14_has_hard_swish() -> None:
+    before = built("m = Div(r, six) y = Mul(x, m)", opset=14)
+    result = RecogniseHardActivations()(before)
+    assert operators(result.model) == ["HardSwish"]
+    assert_same_outputs(before, result.model)
+
+
 def test_before_opset_14_hard_swish_stays_a_product() -> None:
     before = built("m = Div(r, six) y = Mul(x, m)", opset=13)
     result = RecogniseHardActivations()(before)
@@ -76,6 +83,7 @@ def test_hard_sigmoid_operator_times_its_input_is_hard_swish() -> None:
     "expression",
     [
         "m = Mul(x, r) y = Div(m, five)",  # another slope
+        "y = Div(r, five)",
         "m = Div(r, six) n = Neg(x) y = Mul(n, r)",  # the clip is read twice
         "m = Div(six, r) y = Mul(x, m)",  # divides by it
     ],
@@ -92,6 +100,31 @@ def test_gate_of_another_value_is_a_hard_sigmoid_and_stays_a_gate() -> None:
         three=NUMBERS["three"],
         six=NUMBERS["six"],
     )
+    assert RecogniseHardActivations()(before).changes == ()
+
+
+@pytest.mark.parametrize(("shift", "high"), [("three", "five"), ("five", "six")])
+def test_clip_elsewhere_is_left_alone(shift: str, high: str) -> None:
+    names = {"zero", "six", shift, high}
+    before = zoo.model(
+        f"g (float[2,40] x) => (float[2,40] y) {{ a = Add(x, {shift}) r = Clip(a, zero, {high}) m = Div(r, six)"
+        " y = Mul(x, m) }",
+        **{name: NUMBERS[name] for name in names},
+    )
+    assert RecogniseHardActivations()(before).changes == ()
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "h = HardSigmoid<alpha=0.1666666716337204>(x) m = Mul(h, five) y = Mul(m, x)",  # five times it
+        "h = HardSigmoid<alpha=0.1666666716337204, beta=0.4>(x) y = Mul(h, x)",  # another point
+        "h = HardSigmoid<alpha=0.1666666716337204>(x) m = Mul(h, x) y = Add(m, h)",  # the gate is read twice
+    ],
+)
+def test_hard_sigmoid_that_is_not_only_a_gate_is_left_alone(expression: str) -> None:
+    used = {"five": NUMBERS["five"]} if "five" in expression else {}
+    before = zoo.model(f"g (float[2,40] x) => (float[2,40] y) {{ {expression} }}", **used)
     assert RecogniseHardActivations()(before).changes == ()
 
 

@@ -91,3 +91,37 @@ def test_integers_that_a_float_carries_into_a_wider_type_go_directly() -> None:
     assert casts(result.model) == {"y": "INT32"}
     inputs = {"x": np.asarray([-128, -1, 0, 127], np.int8)}
     np.testing.assert_array_equal(outputs(result.model, inputs)["y"], inputs["x"].astype(np.int32))
+
+
+@pytest.mark.parametrize("through", ["INT16", "FLOAT"])
+def test_there_and_back_goes_whatever_the_type_between(through: str) -> None:
+    model = zoo.model(
+        f"g (uint8[4] x) => (uint8[4] y) {{ r = Identity(x) a = Cast<to={int(ir.DataType[through])}>(r)"
+        " b = Cast<to=2>(a) y = Identity(b) }"
+    )
+    result = MergeCasts()(model)
+    assert casts(result.model) == {}
+    inputs = {"x": np.asarray([0, 1, 254, 255], np.uint8)}
+    np.testing.assert_array_equal(outputs(result.model, inputs)["y"], inputs["x"])
+
+
+@pytest.mark.parametrize("start", ["uint8", "int8", "float16"])
+def test_way_to_bool_is_direct(start: str) -> None:
+    model = zoo.model(f"g ({start}[4] x) => (bool[4] y) {{ a = Cast<to=1>(x) y = Cast<to=9>(a) }}")
+    result = MergeCasts()(model)
+    assert casts(result.model) == {"y": "BOOL"}
+    inputs = {"x": np.asarray([0, 1, 2, 3], start)}
+    np.testing.assert_array_equal(outputs(result.model, inputs)["y"], inputs["x"].astype(bool))
+
+
+@pytest.mark.parametrize("end", ["INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"])
+def test_way_from_half_precision_to_integers_stays(end: str) -> None:
+    model = zoo.model(
+        f"g (float16[4] x) => ({end.lower()}[4] y) {{ a = Cast<to=1>(x) y = Cast<to={int(ir.DataType[end])}>(a) }}"
+    )
+    assert MergeCasts()(model).changes == ()
+
+
+def test_text_of_a_number_stays_as_it_is_written() -> None:
+    model = zoo.model("g (float[4] x) => (string[4] y) { a = Cast<to=11>(x) y = Cast<to=8>(a) }")
+    assert [r.reason for r in MergeCasts()(model).refusals] == ["Cast to string is not followed"]

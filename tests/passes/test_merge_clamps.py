@@ -146,3 +146,26 @@ def test_doubles_stay_where_no_clip_takes_them(opset: int, reason: str) -> None:
     result = MergeClamps()(before)
     assert [r.reason for r in result.refusals] == [reason]
     assert_same_outputs(before, result.model)
+
+
+@pytest.mark.parametrize("step", ["Max({}, whole)", "Clip({}, whole)", "Clip({}, whole, large)"])
+def test_integers_are_left_alone(step: str) -> None:
+    """ONNX Runtime has no Relu of int64."""
+    numbers = {"whole": np.int64(0), "large": np.int64(6)}
+    before = chain(step, step, dtype="int64", **{name: value for name, value in numbers.items() if name in step})
+    result = MergeClamps()(before)
+    assert result.changes == ()
+    assert_same_outputs(before, result.model)
+
+
+def test_largest_float32_is_no_bound() -> None:
+    before = chain("Clip<min=0.0, max=3.4028234663852886e+38>({})", opset=9)
+    assert operators(MergeClamps()(before).model) == ["Relu", "Neg"]
+
+
+@pytest.mark.parametrize("opset", [9, 10, 11, 12])
+def test_bounds_are_written_as_the_opset_wants_them(opset: int) -> None:
+    before = chain("Max({}, minus)", "Min({}, six)", opset=opset, minus=BOUNDS["minus"], six=BOUNDS["six"])
+    after = MergeClamps()(before).model
+    assert operators(after) == ["Clip", "Neg"]
+    assert_same_outputs(before, after)

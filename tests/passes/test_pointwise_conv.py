@@ -66,6 +66,7 @@ def test_layers_before_a_transpose_become_convolutions(text: str, expected: list
     ("text", "result"),
     [
         (f"h = MatMul(x, w) r = Relu(h) y = {TO_FIRST}(r)", "float[A,B,C,D] y, float[A,C,D,B] h"),  # read elsewhere
+        (f"h = MatMul(x, w) r = Relu(h) y = {TO_FIRST}(r) o = Neg(h)", "float[A,B,C,D] y, float[A,C,D,B] o"),
         (f"r = Relu(x) y = {TO_FIRST}(r)", "float[A,B,C,D] y"),  # no layer
         (f"h = MatMul(x, w) y = {TO_LAST}(h)", "float[A,B,C,D] y"),  # another order
         (f"h = MatMul(x, w) k = MatMul(x, w) a = Add(h, k) y = {TO_FIRST}(a)", "float[A,B,C,D] y"),  # shared weight
@@ -115,3 +116,41 @@ def test_graph_output_keeps_its_shape_and_the_image_gets_a_name_of_its_own() -> 
     assert checks(result.model) is None
     assert [str(value.shape) for value in result.model.graph.outputs] == ["[N,5,2,6]", "[N,2,6,3]"]
     assert_same_outputs(before, result.model)
+
+
+def test_axis_of_an_old_broadcast_stays() -> None:
+    before = zoo.model(
+        f"g (float[1,5,6,3] x) => (float[1,5,5,6] y) {{ h = MatMul(x, w) a = Add<broadcast=1, axis=1>(h, b)"
+        f" y = {TO_FIRST}(a) }}",
+        opset=6,
+        w=WEIGHTS["w"],
+        b=WEIGHTS["b"],
+    )
+    assert MatMulToPointwiseConv()(before).changes == ()
+
+
+def test_doubles_stay() -> None:
+    """ONNX Runtime has no Conv of doubles."""
+    before = zoo.model(
+        f"g (double[1,5,6,3] x) => (double[1,5,5,6] y) {{ h = MatMul(x, w) y = {TO_FIRST}(h) }}",
+        w=zoo.normal(3, 5, dtype=np.float64),
+    )
+    assert MatMulToPointwiseConv()(before).changes == ()
+
+
+def test_what_makes_an_image_of_fewer_axes_stays_before_the_transpose() -> None:
+    before = zoo.model(
+        f"g (float[2,6,3] x) => (float[A,B,C,D] y) {{ a = Add(x, photo) h = MatMul(a, w) y = {TO_FIRST}(h) }}",
+        photo=zoo.normal(4, 2, 6, 3),
+        w=WEIGHTS["w"],
+    )
+    after = MatMulToPointwiseConv()(before).model
+    assert operators(after) == ["Add", "Transpose", "Conv"]
+    assert_same_outputs(before, after)
+
+
+def test_bias_of_as_many_rows_as_channels_is_added_to_the_rows() -> None:
+    before = built(f"h = MatMul(x, w) a = Add(h, rows) y = {TO_FIRST}(a)", image="N,5,6,3", rows=zoo.normal(5, 1, 1))
+    after = MatMulToPointwiseConv()(before).model
+    assert operators(after) == ["Transpose", "Conv", "Add"]
+    assert_same_outputs(before, after)
