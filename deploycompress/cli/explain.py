@@ -89,5 +89,8 @@ def _print(result: ExplainResult, write: Callable[[str], None]) -> None:
         f"{result.peaks.int8_gops:.0f} GOP/s in int8; "
         f"the arithmetic alone takes {result.limit_us / 1e3:.3f} ms at that rate"
     )
-    write(f"kernels {result.time_us / 1e3:.3f} ms of {result.latency_us / 1e3:.3f} ms measured without the profiler")
+    write(
+        f"one run: {result.latency_us / 1e3:.3f} ms; its kernels add up to {result.time_us / 1e3:.3f} ms under the "
+        "profiler, which costs up to a few us a node"
+    )
     write(f"{result.source}: {result.verdict}")

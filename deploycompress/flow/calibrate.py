@@ -23,7 +23,7 @@ from deploycompress.flow.feeds import differential_feeds
 from deploycompress.flow.floats import open_float, rewrite
 from deploycompress.flow.gathering import FromSamples
 from deploycompress.flow.origins import data_origin
-from deploycompress.flow.source import check_output
+from deploycompress.flow.source import check_output, mended
 from deploycompress.quantization.plan import layer_inputs, observable_tensors, require_int8
 from deploycompress.records.progress import Track, silent
 from deploycompress.runtime.session import Session, SessionConfig
@@ -111,7 +111,7 @@ def calibrate(
     signature = models.signature(model)
     samples = data.open(calib, signature, preprocess=preprocess, tokenizer=tokenizer, limit=limit, track=track)
     config = SessionConfig(threads=target.threads)
-    original = Session(source, config)
+    model, original = mended(model, Session(source, config))
     admitted = admit(model, samples, config, accept=accept_data)
     feeds = differential_feeds(original, signature, calib, preprocess=preprocess, tokenizer=tokenizer)
     floats, rewrites = rewrite(model, original, feeds, config)

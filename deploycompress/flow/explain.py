@@ -13,7 +13,7 @@ from deploycompress.flow.arithmetic import Peaks, peaks
 from deploycompress.flow.census import Census, Kind, take
 from deploycompress.flow.executed import Executed, execute
 from deploycompress.flow.feeds import differential_feeds, shapes, timing_feed
-from deploycompress.flow.source import open_source
+from deploycompress.flow.source import mended, open_source
 from deploycompress.passes.graph import nodes
 from deploycompress.records.measured import Placement
 from deploycompress.runtime.session import Session, SessionConfig
@@ -164,7 +164,8 @@ def explain(
     """
     model = open_source(source)
     config = SessionConfig(threads=target.threads)
-    session, signature = Session(source, config), models.signature(model)
+    model, session = mended(model, Session(source, config))
+    signature = models.signature(model)
     feeds = differential_feeds(session, signature, data, preprocess=preprocess, tokenizer=tokenizer)
     feed = timing_feed(session, signature, feeds, data)
     executed = execute(model, feed, config, runs=runs)

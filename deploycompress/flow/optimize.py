@@ -15,11 +15,10 @@ from deploycompress import model as models
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnknownNameError, UsageError
 from deploycompress.flow.feeds import differential_feeds, stable, timing_feed
 from deploycompress.flow.gate import Gate, run_steps
-from deploycompress.flow.source import check_output, open_source
+from deploycompress.flow.source import check_output, mended, open_source
 from deploycompress.model.atomic import created, plain_errors, publish, temporary
 from deploycompress.passes import pipelines
 from deploycompress.passes.base import Pass
-from deploycompress.passes.explicit_broadcast import ExplicitBroadcast
 from deploycompress.passes.fix_dimensions import FixDimensions, symbols
 from deploycompress.passes.keep_outputs import KeepOutputs
 from deploycompress.records.measured import Comparison
@@ -123,7 +122,7 @@ def optimize(
         model = _cut(model, keep_outputs)
     kept = [value.name for value in model.graph.outputs]
     config = SessionConfig(threads=target.threads)
-    model, original = _mended(model, Session(source, config))
+    model, original = mended(model, Session(source, config))
     feeds = differential_feeds(original, models.signature(model), data, preprocess=preprocess, tokenizer=tokenizer)
     reference = tuple({name: found[name] for name in kept if name} for found in stable(original, feeds))
     timed = timing_feed(original, models.signature(model), feeds, data) if measure else None
@@ -167,15 +166,6 @@ def _fixed(model: ir.Model, fix_dims: Mapping[str, int]) -> ir.Model:
         if length < 1:
             raise UsageError(f"the length of dimension {name!r} must be at least 1, not {length}")
     return FixDimensions(tuple(fix_dims.items()))(model).model
-
-
-def _mended(model: ir.Model, original: Session) -> tuple[ir.Model, Session]:
-    """The model and the session to compare with: where the file as it is runs on no batch, those of its mended form."""
-    mended = ExplicitBroadcast()(model)
-    if not mended.changes:
-        return model, original
-    content, weights_dir = models.serialize(mended.model), models.weights_dir(mended.model)
-    return mended.model, Session(content, original.config, weights_dir=weights_dir)
 
 
 def _cut(model: ir.Model, keep_outputs: Sequence[str]) -> ir.Model:

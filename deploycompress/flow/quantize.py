@@ -28,7 +28,7 @@ from deploycompress.flow.gathering import FromSamples, Gather, ended
 from deploycompress.flow.origins import FromFile, data_origin, load_for
 from deploycompress.flow.planner import Planner, release_prefix
 from deploycompress.flow.selection import names_matching, nodes_named
-from deploycompress.flow.source import check_output
+from deploycompress.flow.source import check_output, mended
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.measurement.environment import environment
 from deploycompress.measurement.fidelity import FidelityMeter
@@ -169,7 +169,7 @@ def quantize(
     if saved is not None:
         origin = saved.data_of(origin)
     config = SessionConfig(threads=target.threads)
-    original = Session(source, config)
+    model, original = mended(model, Session(source, config))
     admitted = () if samples is None or dynamic else admit(model, samples, config, accept=accept_data)
     feeds = differential_feeds(original, signature, calib, preprocess=preprocess, tokenizer=tokenizer)
     timed = timing_feed(original, signature, feeds, calib)

@@ -8,8 +8,10 @@ import onnx_ir as ir
 
 from deploycompress import model as models
 from deploycompress.errors import ModelRejectedError, UsageError
+from deploycompress.passes.explicit_broadcast import ExplicitBroadcast
 from deploycompress.passes.unique_names import UniqueNames
 from deploycompress.runtime.probe import probe
+from deploycompress.runtime.session import Session
 
 
 def open_source(path: Path) -> ir.Model:
@@ -28,6 +30,20 @@ def open_source(path: Path) -> ir.Model:
     except ValueError as error:
         raise ModelRejectedError(f"its graph has a cycle: {error}", where=str(path)) from error
     return UniqueNames()(model).model
+
+
+def mended(model: ir.Model, original: Session) -> tuple[ir.Model, Session]:
+    """The model and the session to compare with: those given, or of a form that runs where the file does not.
+
+    Args:
+        model: The source, opened.
+        original: A session of the source.
+    """
+    written_out = ExplicitBroadcast()(model)
+    if not written_out.changes:
+        return model, original
+    content, weights_dir = models.serialize(written_out.model), models.weights_dir(written_out.model)
+    return written_out.model, Session(content, original.config, weights_dir=weights_dir)
 
 
 def check_output(source: Path, output: Path) -> None:
