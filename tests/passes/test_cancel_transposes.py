@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import pytest
 from hypothesis import assume, given
@@ -186,3 +187,30 @@ def test_any_graph_of_transposes_gives_the_same_numbers(plan: list[tuple[str, in
     np.testing.assert_allclose(got["m"], expected["m"], rtol=1e-4, atol=1e-6)  # sums in another order
     assert count(result.model) <= count(model)
     assert CancelTransposes()(result.model).changes == ()
+
+
+def test_transposes_back_inside_a_body_are_left_to_the_body() -> None:
+    before = built(
+        f"a = {TO_LAST}(x) b = Relu(a) y = If(flag) <then_branch = t () => (float[A,B,C,D] p) {{ c = {TO_FIRST}(b)"
+        f" p = Neg(c) }}, else_branch = e () => (float[A,B,C,D] q) {{ d = {TO_FIRST}(a) q = Neg(d) }}>"
+    )
+    assert CancelTransposes()(before).changes == ()
+
+
+def test_axis_of_an_old_broadcast_stays() -> None:
+    before = zoo.model(
+        f"g (float[2,2,2,2] x) => (float[2,2,2,2] y) {{ a = {TO_LAST}(x) b = Add<broadcast=1, axis=1>(a, row)"
+        f" y = {TO_FIRST}(b) }}",
+        opset=6,
+        row=zoo.normal(2),
+    )
+    assert CancelTransposes()(before).changes == ()
+
+
+def test_stated_shapes_of_the_region_are_not_those_of_the_other_order() -> None:
+    given = built(f"a = {TO_LAST}(x) b = Relu(a) c = {TO_FIRST}(b) y = Neg(c)", "float[N,2,3,4] y")
+    before = ir.from_proto(onnx.shape_inference.infer_shapes(ir.to_proto(given)))
+    after = CancelTransposes()(before).model
+    assert count(after) == 0
+    onnx.checker.check_model(ir.to_proto(after), full_check=True)
+    onnx.shape_inference.infer_shapes(ir.to_proto(after), check_type=True, strict_mode=True)

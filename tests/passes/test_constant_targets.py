@@ -31,16 +31,19 @@ def test_targets_made_of_own_lengths_become_constants_and_the_arithmetic_goes() 
         assert_same_outputs(before, result.model, free=free)
 
 
-def test_lengths_of_one_symbol_of_the_file_are_not_taken_for_equal() -> None:
-    """Both inputs say N; the runtime lets a caller give 2 and 3."""
+def test_lengths_of_one_symbol_of_the_file_are_equal_only_where_the_caller_says_so() -> None:
+    """Both inputs say N; the runtime lets a caller give 1 and 3."""
     model = zoo.model(
-        "g (float[N,1,6] x, float[M,6] z) => (float[?,?,?] y) {"
-        " s = Shape(z) n = Gather(s, zero) t = Concat<axis=0>(n, n, six) y = Expand(x, t) }",
-        **integers(zero=[0], six=[6]),
+        "g (float[N,1,6] x, float[N,6] z) => (float[?,?,?] y) {"
+        " s = Shape(z) n = Gather(s, zero) t = Concat<axis=0>(n, five, six) y = Expand(x, t) }",
+        **integers(zero=[0], five=[5], six=[6]),
     )
     result = ConstantTargets()(model)
     assert result.changes == ()
     assert [str(r) for r in result.refusals] == ["y: the target of Expand depends on lengths that are not its own"]
+    trusting = ConstantTargets(trust_symbols=True)(model).model
+    assert targets(trusting) == {"y": [1, 5, 6]}
+    assert_same_outputs(model, trusting)
 
 
 @pytest.mark.parametrize(
@@ -91,3 +94,15 @@ def test_arithmetic_that_something_else_reads_stays() -> None:
     result = ConstantTargets()(model)
     assert [node.op_type for node in result.model.graph] == ["Shape", "Gather", "Reshape"]
     assert_same_outputs(model, result.model)
+
+
+def test_axes_in_front_are_new() -> None:
+    model = zoo.model(
+        "g (float[N,6] x) => (float[?,?,?] y) { s = Shape(x) n = Gather(s, zero) t = Concat<axis=0>(five, n, six)"
+        " y = Expand(x, t) }",
+        **integers(zero=[0], five=[5], six=[6]),
+    )
+    result = ConstantTargets()(model)
+    assert targets(result.model) == {"y": [5, 1, 6]}
+    for free in LENGTHS:
+        assert_same_outputs(model, result.model, free=free)

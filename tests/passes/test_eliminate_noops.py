@@ -39,6 +39,9 @@ def test_chain_of_noops_disappears_and_the_one_between_input_and_output_stays() 
         "Add(x, nought)",  # -0 + 0 is +0
         "Mul(x, nought)",
         "Clip(x, nought)",
+        "Div(x, nought)",
+        "Sub(x, unit)",
+        "Mul(x, mixed)",
     ],
 )
 def test_operator_that_changes_something_stays(expression: str) -> None:
@@ -55,7 +58,8 @@ def test_operator_that_changes_something_stays(expression: str) -> None:
         "cube": [1, 1, 1],
     }
     weights = {k: np.asarray(v, np.int64) for k, v in arrays.items() if k in expression}
-    floats = {"ones": np.ones((1, 1, 1), np.float32), "nought": np.float32(0)}
+    floats = {"ones": np.ones((1, 1, 1), np.float32), "nought": np.float32(0), "unit": np.float32(1)}
+    floats["mixed"] = np.asarray([1, 1, 2, 1], np.float32)
     weights |= {k: v for k, v in floats.items() if k in expression}
     model = zoo.model(f"g (float[4,4] x) => (float[4,4] y) {{ h = {expression} y = Abs(h) }}", **weights)
     assert EliminateNoOps()(model).changes == ()
@@ -143,3 +147,49 @@ def test_identity_between_two_graph_outputs_keeps_both_names() -> None:
     result = EliminateNoOps()(before)
     assert [r.reason for r in result.refusals] == ["its input and its output are both graph outputs"]
     assert_same_outputs(before, result.model)
+
+
+@pytest.mark.parametrize("expression", ["Expand(x, wide)", "ReduceL2<axes=[1], keepdims=1>(x)", "Mul(x, long)"])
+def test_operator_that_changes_something_stays_with_a_free_batch(expression: str) -> None:
+    arrays = {"wide": np.asarray([1, 5, 1], np.int64), "long": np.ones((3, 1, 1), np.float32)}
+    weights = {k: v for k, v in arrays.items() if k in expression}
+    before = zoo.model(f"g (float[N,1,4] x) => (float[A,B,C] y) {{ h = {expression} y = Neg(h) }}", **weights)
+    assert EliminateNoOps()(before).changes == ()
+
+
+def test_clip_by_attributes_stays() -> None:
+    before = zoo.model("g (float[4] x) => (float[4] y) { h = Clip<min=0.0>(x) y = Neg(h) }", opset=9)
+    assert EliminateNoOps()(before).changes == ()
+
+
+def test_split_whose_other_part_nobody_reads_stays() -> None:
+    before = zoo.model("g (float[4] x) => (float[2] y) { h, k = Split<axis=0>(x) y = Neg(h) }")
+    assert EliminateNoOps()(before).changes == ()
+
+
+def test_one_that_a_caller_may_replace_stays() -> None:
+    before = zoo.model("g (float[4] x, float[1] unit) => (float[4] y) { h = Mul(x, unit) y = Neg(h) }", unit=[1.0])
+    assert EliminateNoOps()(before).changes == ()
+
+
+def test_ones_as_large_as_a_weight_are_not_read() -> None:
+    before = zoo.model(
+        "g (float[16385] x) => (float[16385] y) { h = Mul(x, w) y = Neg(h) }", w=np.ones(16385, np.float32)
+    )
+    assert EliminateNoOps()(before).changes == ()
+
+
+def test_scalar_of_any_rank_is_neutral() -> None:
+    before = zoo.model(
+        "g (float[N,4] x, int64[K] shape) => (float[?,?] y) { r = Reshape(x, shape) h = Mul(r, unit) y = Neg(h) }",
+        unit=np.float32(1),
+    )
+    assert [node.op_type for node in EliminateNoOps()(before).model.graph] == ["Reshape", "Neg"]
+
+
+def test_types_that_are_not_known_are_not_equal() -> None:
+    before = zoo.model(
+        "g (float[4] x) => (float[4] y) { a = own.Op(x) b = own.Op(x) h = CastLike(a, b) y = Cast<to=1>(h) }",
+        imports=', "own" : 1',
+    )
+    assert EliminateNoOps()(before).changes == ()

@@ -23,6 +23,9 @@ _NUMBERS = {
     "two": np.float32(2),
     "three": np.float32(3),
     "cubic": np.float32(0.044715),
+    "odd": np.float32(2.5),
+    "near": np.float32(1.4142),
+    "zero": np.float32(0),
     "slope": np.float32((2 / np.pi) ** 0.5),
 }
 _ERF = "d = Div(x, root) e = Erf(d) g = Add(e, one)"
@@ -107,6 +110,9 @@ def test_form_that_is_fused_already_is_left_alone() -> None:
         (_ERF.replace("Erf", "Tanh"), _LAST["x * (gate / 2)"]),  # a tanh without the cubic term
         (_ERF, "h = Mul(half, g) k = Exp(x) m = Mul(k, h)"),  # gates another value
         (_GATES["tanh, cube"].replace("cubic", "half"), _LAST["x * (gate / 2)"]),
+        (_GATES["tanh, factored"].replace("Mul(x, x)", "Pow(x, odd)"), _LAST["x * (gate / 2)"]),
+        (_ERF.replace("root", "near"), _LAST["x * (gate / 2)"]),  # sqrt 2 to five digits
+        (_ERF, "h = Div(g, zero) m = Mul(x, h)"),
         (_GATES["tanh, cube"].replace("slope", "two"), _LAST["x * (gate / 2)"]),
         (_GATES["tanh, factored"].replace("Add(one, p)", "Add(two, p)"), _LAST["x * (gate / 2)"]),
         (f"k = Exp(x) {_GATES['tanh, cube']}".replace("Add(x, q)", "Add(q, k)"), _LAST["x * (gate / 2)"]),
@@ -132,6 +138,15 @@ def test_curve_that_something_else_reads_is_left_alone() -> None:
         f"g (float[4] x) => (float[4] y) {{ {_ERF} h = Mul(half, g) m = Mul(x, h) y = Add(m, e) }}",
         opset=20,
         **{name: _NUMBERS[name] for name in ("root", "one", "half")},
+    )
+    assert RewriteGelu()(before).changes == ()
+
+
+def test_double_precision_is_left_alone() -> None:
+    before = zoo.model(
+        f"g (double[4] x) => (double[4] y) {{ {_ERF} h = Mul(half, g) m = Mul(x, h) y = Neg(m) }}",
+        opset=20,
+        **{name: np.float64(_NUMBERS[name]) for name in ("root", "one", "half")},
     )
     assert RewriteGelu()(before).changes == ()
 

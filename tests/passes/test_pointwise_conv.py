@@ -154,3 +154,8 @@ def test_bias_of_as_many_rows_as_channels_is_added_to_the_rows() -> None:
     after = MatMulToPointwiseConv()(before).model
     assert operators(after) == ["Transpose", "Conv", "Add"]
     assert_same_outputs(before, after)
+
+
+def test_matrices_for_each_image_stay() -> None:
+    before = built(f"h = MatMul(x, many) y = {TO_FIRST}(h)", many=zoo.normal(1, 2, 3, 5))
+    assert MatMulToPointwiseConv()(before).changes == ()

@@ -25,6 +25,9 @@ def built(sizes: str, size: tuple[int, ...], options: str = "", *, shape: str = 
         "two": [2],
         "first": [0, 1],
         "scalar": 1,
+        "three": [3],
+        "four": [4],
+        "nine": [9],
         "hw": list(size),
         "all": [2, 3, *size],
     }
@@ -45,6 +48,7 @@ def assert_equal_outputs(before: ir.Model, after: ir.Model) -> None:
     [
         (WHOLE_SHAPE, 17),
         ("n = Shape<start=0, end=2>(x) z = Concat<axis=0>(n, hw)", 17),
+        ("b = Shape<end=1>(x) n = Shape<start=1, end=-2>(x) z = Concat<axis=0>(b, n, hw)", 17),
         ("s = Shape(x) n = Gather(s, first) z = Concat<axis=0>(n, hw)", 17),
         (
             "s = Shape(x) b = Gather(s, zero) c = Gather(s, scalar) d = Unsqueeze(c, zero)"
@@ -89,6 +93,22 @@ def test_constant_sizes_of_a_fixed_image_become_scales() -> None:
             "its sizes are not known axis by axis",
         ),
         (
+            WHOLE_SHAPE.replace("Slice(s, zero, two, zero)", "Slice(s, zero, four, zero, two)"),
+            (12, 8),
+            "N,3,6,4",
+            "",
+            "the size of axis 1 is the length of axis 2",
+        ),
+        (
+            "s = Shape(x) n = Gather(s, nine) z = Concat<axis=0>(n, three, hw)",
+            (12, 8),
+            "N,3,6,4",
+            "",
+            "its sizes are not known axis by axis",
+        ),
+        (WHOLE_SHAPE, (12, 0), "N,3,6,4", "", "the length of axis 3 is not known"),
+        (WHOLE_SHAPE, (12, 8), "N,3,0,4", "", "the length of axis 2 is not known"),
+        (
             "s = Shape(x) n = Gather(s, one) z = Concat<axis=0>(n, scalar1, hw)",
             (12, 8),
             "N,3,6,4",
@@ -104,6 +124,24 @@ def test_sizes_that_are_not_certain_are_refused(
     result = ResizeByScales()(before)
     assert result.changes == ()
     assert [r.reason for r in result.refusals] == [reason]
+
+
+def test_step_that_is_computed_is_refused() -> None:
+    model = zoo.model(
+        "g (float[N,3,6,4] x, int64[1] step) => (float[A,B,C,D] y) { s = Shape(x) n = Slice(s, zero, two, zero, step)"
+        " z = Concat<axis=0>(n, hw) y = Resize(x, , , z) }",
+        **{name: np.asarray(value, np.int64) for name, value in {"zero": [0], "two": [2], "hw": [12, 8]}.items()},
+    )
+    assert [r.reason for r in ResizeByScales()(model).refusals] == ["its sizes are not known axis by axis"]
+
+
+def test_named_axes_are_refused() -> None:
+    model = zoo.model(
+        "g (float[1,1,4,4] x) => (float[1,1,8,8] y) { y = Resize<axes=[3,2,1,0]>(x, , , z) }",
+        opset=18,
+        z=np.asarray([8, 8, 1, 1], np.int64),
+    )
+    assert [r.reason for r in ResizeByScales()(model).refusals] == ["it keeps the aspect ratio, or names its axes"]
 
 
 def test_crop_and_aspect_ratio_are_refused() -> None:
