@@ -84,7 +84,7 @@ def _same_shape(node: ir.Node, shapes: Shapes) -> bool:
 
 
 def _neutral(node: ir.Node, shapes: Shapes) -> bool:
-    """Times 1, by 1, minus 0, and for integers plus 0 (of floats, -0 + 0 is +0), where that broadcasts nothing."""
+    """Times 1, by 1, plus or minus 0, where that broadcasts nothing. Of floats -0 + 0 is +0, so it is + -0 or - +0."""
     tensor = g.constant(node.inputs[1])
     if tensor is None or tensor.nbytes > _LARGEST_NEUTRAL_BYTES:
         return False
@@ -92,7 +92,8 @@ def _neutral(node: ir.Node, shapes: Shapes) -> bool:
     element = 1 if node.op_type in ("Mul", "Div") else 0
     if constant.dtype.kind not in "fiu" or constant.size == 0 or (constant != element).any():
         return False
-    if node.op_type == "Add" and constant.dtype.kind == "f":
+    signed = node.op_type in ("Add", "Sub") and constant.dtype.kind == "f"
+    if signed and (np.signbit(constant) != (node.op_type == "Add")).any():
         return False
     return not constant.ndim or views.same(shapes.symbolic(node.inputs[0]), shapes.symbolic(node.outputs[0]))
 

@@ -93,10 +93,14 @@ def _fold(model: ir.Model, node: ir.Node, found: _Scaled) -> str | None:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         scale = found.factors.astype(np.float64)
         scale = scale if node.op_type == "Mul" else 1 / scale
-        new_weight = (weight * scale).astype(weight.dtype)
+        exact = weight * scale
+        new_weight = exact.astype(weight.dtype)
         new_bias = np.zeros(1) if bias is None else (bias * scale).astype(bias.dtype)
     if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
         return f"the folded weights overflow {weight.dtype.name}"
+    largest = np.abs(exact).max(axis=0, initial=0)
+    if (largest[largest > 0] < np.finfo(weight.dtype).smallest_normal).any():
+        return f"the folded weights of a column are too small for {weight.dtype.name}"
     reason = g.bypass(node, (add or matmul).outputs[0])
     if reason is not None:
         return reason

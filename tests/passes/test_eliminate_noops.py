@@ -7,7 +7,7 @@ import pytest
 
 from deploycompress.passes.eliminate_noops import EliminateNoOps
 from tests import zoo
-from tests.passes.running import assert_same_outputs
+from tests.passes.running import assert_same_outputs, outputs
 
 
 def test_chain_of_noops_disappears_and_the_one_between_input_and_output_stays() -> None:
@@ -193,3 +193,16 @@ def test_types_that_are_not_known_are_not_equal() -> None:
         imports=', "own" : 1',
     )
     assert EliminateNoOps()(before).changes == ()
+
+
+@pytest.mark.parametrize(
+    ("operator", "zero", "goes"), [("Add", -0.0, True), ("Add", 0.0, False), ("Sub", 0.0, True), ("Sub", -0.0, False)]
+)
+def test_zero_that_turns_minus_zero_into_plus_zero_stays(operator: str, zero: float, goes: bool) -> None:
+    before = zoo.model(
+        f"g (float[4] x) => (float[4] y) {{ h = {operator}(x, zero) y = Reciprocal(h) }}", zero=np.float32(zero)
+    )
+    result = EliminateNoOps()(before)
+    assert bool(result.changes) == goes
+    inputs = {"x": np.asarray([-0.0, 0.0, -1.0, 2.0], np.float32)}
+    np.testing.assert_array_equal(outputs(result.model, inputs)["y"], outputs(before, inputs)["y"])

@@ -132,3 +132,17 @@ def test_half_precision_folds() -> None:
     after = FoldMatMulScale()(before).model
     assert [node.op_type for node in after.graph] == ["MatMul"]
     assert_same_outputs(before, after)
+
+
+@pytest.mark.parametrize(("factor", "folds"), [(1e-2, True), (1e-4, False), (0, True)])
+def test_half_precision_weights_too_small_for_their_digits_are_refused(factor: float, folds: bool) -> None:
+    """A layer scale of 1e-4 leaves numbers below 2^-14, which float16 holds with fewer digits, or as 0."""
+    weights = {
+        "w": (zoo.normal(4, 3) / 50).astype(np.float16),
+        "s": np.asarray([1, factor, 1], np.float16),
+    }
+    before = zoo.model("g (float16[2,4] x) => (float16[2,3] y) { h = MatMul(x, w) y = Mul(h, s) }", **weights)
+    result = FoldMatMulScale()(before)
+    assert bool(result.changes) == folds
+    reasons = [] if folds else ["the folded weights of a column are too small for float16"]
+    assert [r.reason for r in result.refusals] == reasons

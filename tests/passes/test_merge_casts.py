@@ -125,3 +125,12 @@ def test_way_from_half_precision_to_integers_stays(end: str) -> None:
 def test_text_of_a_number_stays_as_it_is_written() -> None:
     model = zoo.model("g (float[4] x) => (string[4] y) { a = Cast<to=11>(x) y = Cast<to=8>(a) }")
     assert [r.reason for r in MergeCasts()(model).refusals] == ["Cast to string is not followed"]
+
+
+@pytest.mark.parametrize(
+    "end", ["INT8", "INT16", "INT64", "UINT16", "UINT32", "UINT64", "FLOAT16", "BFLOAT16", "DOUBLE"]
+)
+def test_way_from_integers_over_wider_ones_is_direct(end: str) -> None:
+    to = int(ir.DataType[end])
+    model = zoo.model(f"g (uint8[4] x) => ({end.lower()}[4] y) {{ a = Cast<to=6>(x) y = Cast<to={to}>(a) }}")
+    assert casts(MergeCasts()(model).model) == {"y": end}
