@@ -148,7 +148,8 @@ def bypass(node: ir.Node, source: ir.Value, index: int = 0) -> str | None:
             return "it hands a value of the outer graph to a graph output"
         if source.is_graph_output():
             return "its input and its output are both graph outputs"
-        source.shape, source.type = output.shape or source.shape, output.type or source.type
+        source.shape = source.shape if output.shape is None else output.shape  # that of a scalar is empty
+        source.type = output.type or source.type
         output.replace_all_uses_with(source, replace_graph_outputs=True)
         name, output.name = output.name, None
         source.name = name

@@ -74,7 +74,8 @@ def _inline(node: ir.Node, body: ir.Graph) -> None:
     graph.insert_before(node, moved)
     for output, inner in zip(node.outputs, results, strict=True):
         if output.is_graph_output():
-            inner.type, inner.shape = output.type or inner.type, output.shape or inner.shape
+            inner.type = output.type or inner.type
+            inner.shape = inner.shape if output.shape is None else output.shape
             output.replace_all_uses_with(inner, replace_graph_outputs=True)
             inner.name, output.name = output.name, None
         else:

@@ -7,7 +7,7 @@ import pytest
 
 from deploycompress.passes.eliminate_noops import EliminateNoOps
 from tests import zoo
-from tests.passes.running import assert_same_outputs, outputs
+from tests.passes.running import assert_same_outputs, checks, outputs
 
 
 def test_chain_of_noops_disappears_and_the_one_between_input_and_output_stays() -> None:
@@ -206,3 +206,10 @@ def test_zero_that_turns_minus_zero_into_plus_zero_stays(operator: str, zero: fl
     assert bool(result.changes) == goes
     inputs = {"x": np.asarray([-0.0, 0.0, -1.0, 2.0], np.float32)}
     np.testing.assert_array_equal(outputs(result.model, inputs)["y"], outputs(before, inputs)["y"])
+
+
+def test_scalar_output_keeps_its_rank() -> None:
+    before = zoo.model("g (float x) => (float y) { a = Neg(x) y = Identity(a) }")
+    after = EliminateNoOps()(before).model
+    assert [node.op_type for node in after.graph] == ["Neg"]
+    assert checks(after) is None

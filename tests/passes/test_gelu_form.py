@@ -77,6 +77,7 @@ def test_from_opset_20_every_form_is_the_operator(gate: str, last: str) -> None:
     before = built(_GATES[gate], _LAST[last], opset=20)
     after = RewriteGelu()(before).model
     assert [node.op_type for node in after.graph] == ["Neg", "Gelu", "Neg"]
+    assert [node.outputs[0].name for node in after.graph] == ["x", "m", "y"]  # as a report of the original says
     assert not after.graph.initializers
     assert_same_outputs(before, after)
 

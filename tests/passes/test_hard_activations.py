@@ -142,3 +142,21 @@ def test_constant_of_higher_rank_is_left_alone() -> None:
         by=np.full((1, 1), 6, np.float32),
     )
     assert RecogniseHardActivations()(before).changes == ()
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["m = Mul(x, r) n = Div(m, six) y = Add(n, m)", "m = Mul(x, sixth) n = Mul(r, m) y = Add(n, m)"],
+)
+def test_product_that_something_else_reads_is_left_alone(expression: str) -> None:
+    assert RecogniseHardActivations()(built(expression)).changes == ()
+
+
+def test_clip_outside_the_body_that_reads_it_is_left_alone() -> None:
+    before = zoo.model(
+        "g (float[2,40] x, bool flag) => (float[2,40] y) { a = Add(x, three) r = Clip(a, zero, six) y = If(flag)"
+        " <then_branch = t () => (float[2,40] o) { m = Mul(x, r) o = Div(m, six) },"
+        " else_branch = e () => (float[2,40] q) { q = Neg(x) }> }",
+        **{name: NUMBERS[name] for name in ("three", "zero", "six")},
+    )
+    assert RecogniseHardActivations()(before).changes == ()
