@@ -9,6 +9,7 @@ interleaved rounds; CPU times stand beside them, because statistics are folded o
 from __future__ import annotations
 
 import argparse
+import lzma
 import resource
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-from shared import MOBILENET, REPOSITORY, RESNET20, cifar10_calibration, imagenet_half, markdown
+from shared import MOBILENET, REPOSITORY, RESNET20, SHARED, WORK, cifar10_calibration, imagenet_half, markdown
 
 from deploycompress import data, targets
 from deploycompress import model as models
@@ -74,12 +75,23 @@ def sentences(count: int) -> list[dict[str, np.ndarray]]:
     return [{"input_ids": each, "attention_mask": ones, "token_type_ids": zeros} for each in ids]
 
 
+def mobilenet_v2() -> Path:
+    """The packed model, unpacked once."""
+    path = WORK / "mobilenet_v2.onnx"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        packed = SHARED / "models/imagenet/mobilenet_v2_1.0_224_fp32.onnx.xz"
+        path.write_bytes(lzma.decompress(packed.read_bytes()))
+    return path
+
+
 def subjects() -> Iterator[Subject]:
-    """An encoder and two convolutional nets."""
+    """An encoder and convolutional nets from small to large."""
     yield Subject("BERT-like 6x384, 1x128 tokens", ENCODER, sentences)
     if RESNET20.is_file():
         yield Subject("ResNet-20", RESNET20, images(RESNET20, cifar10_calibration, "imagenet"))
-        yield Subject("MobileNetV1-0.25", MOBILENET, images(MOBILENET, lambda: imagenet_half(0), "minus-one-one"))
+        for name, path in (("MobileNetV1-0.25", MOBILENET), ("MobileNetV2-1.0", mobilenet_v2())):
+            yield Subject(name, path, images(path, lambda: imagenet_half(0), "minus-one-one"))
 
 
 def calibrate(subject: Subject, model: ir.Model, samples: Sequence[dict[str, Any]], *, channels: bool = False) -> Any:  # noqa: ANN401

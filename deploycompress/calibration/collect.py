@@ -22,7 +22,7 @@ from deploycompress import model as models
 from deploycompress.calibration import padding
 from deploycompress.calibration.budget import gram_passes, spilled
 from deploycompress.calibration.gram import Gram, LayerInput, RunningGram
-from deploycompress.calibration.statistics import Statistics, TensorStatistics
+from deploycompress.calibration.statistics import RunningTensor, Statistics
 from deploycompress.calibration.taps import tap
 from deploycompress.errors import DataRejectedError, ModelRejectedError
 from deploycompress.records.progress import Track, silent
@@ -98,9 +98,8 @@ class _Collector:
         self._config = SessionConfig(
             given.providers, given.threads, given.optimization, given.spinning, {**_SLOW_FUSION, **given.entries}
         )
-        self._channel_axes = channel_axes
         self._running = {layer: RunningGram(layer) for layer in layers}
-        self._found = {name: TensorStatistics() for name in names}
+        self._found = {name: RunningTensor(channel_axes.get(name)) for name in names}
         self._left: dict[str, str] = {}
         self._token_axes: dict[str, tuple[int, ...]] | None = None
         self._open()
@@ -184,11 +183,11 @@ class _Collector:
             axes = (self._token_axes or {}).get(name, ())
             for part in (values,) if mask is None else padding.real(values, mask, axes):
                 if name in self._found:
-                    seen = self._found[name]
-                    self._found[name] = seen.including(part, channel_axis=self._channel_axes.get(name))
+                    self._found[name].add(part)
                 for running in layers.get(name, ()):
                     running.add(part)
 
     def _statistics(self, samples: int) -> Statistics:
         grams: dict[LayerInput, Gram] = {layer: running.result() for layer, running in self._running.items()}
-        return Statistics(dict(self._found), samples, grams, dict(self._left))
+        found = {name: running.result() for name, running in self._found.items()}
+        return Statistics(found, samples, grams, dict(self._left))

@@ -17,6 +17,9 @@ from deploycompress.calibration.gram import Gram, LayerInput
 from deploycompress.calibration.histogram import EMPTY, Histogram
 from deploycompress.errors import DataRejectedError
 
+_Channels = tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]
+
+_BATCH = 1 << 14  # elements sorted into bins at a time
 _POSITIONS = 512  # of a channel of a feature map; a few dozen samples of a few channels fill 2,048 bins many times over
 
 
@@ -46,29 +49,9 @@ class TensorStatistics:
     @classmethod
     def of(cls, values: NDArray[np.floating], *, channel_axis: int | None = None) -> TensorStatistics:
         """Statistics of one array, with those along `channel_axis` where one is given."""
-        return cls().including(values, channel_axis=channel_axis)
-
-    def including(self, values: NDArray[np.floating], *, channel_axis: int | None = None) -> TensorStatistics:
-        """Statistics of what was seen so far and of `values`."""
-        if values.size == 0:
-            return self
-        with np.errstate(invalid="ignore"):  # NaN among the values is counted, not warned about
-            low, high = float(values.min()), float(values.max())
-        binned, nonfinite = spread(values), 0
-        if not np.isfinite(low) or not np.isfinite(high):
-            finite = values[np.isfinite(values)]
-            nonfinite = int(values.size - finite.size)
-            low, high = (float(finite.min()), float(finite.max())) if finite.size else (np.inf, -np.inf)
-            binned = binned[np.isfinite(binned)]
-        sums, absmax = (None, None) if nonfinite or channel_axis is None else _channels(values, channel_axis)
-        return TensorStatistics(
-            self.count + int(values.size) - nonfinite,
-            min(self.low, low),
-            max(self.high, high),
-            self.nonfinite + nonfinite,
-            self.histogram.including(binned, max(high, -low)),
-            *self._joined(sums, absmax),
-        )
+        running = RunningTensor(channel_axis)
+        running.add(values)
+        return running.result()
 
     @property
     def channel_means(self) -> NDArray[np.float64] | None:
@@ -79,26 +62,69 @@ class TensorStatistics:
         """Statistics of both sets of elements."""
         if not other.count and not other.nonfinite:
             return self
+        if not self.count and not self.nonfinite:
+            return other
         return TensorStatistics(
             self.count + other.count,
             min(self.low, other.low),
             max(self.high, other.high),
             self.nonfinite + other.nonfinite,
             self.histogram.merge(other.histogram),
-            *self._joined(other.channel_sums, other.channel_absmax),
+            *_joined((self.channel_sums, self.channel_absmax), (other.channel_sums, other.channel_absmax)),
         )
 
-    def _joined(
-        self, sums: NDArray[np.float64] | None, absmax: NDArray[np.float64] | None
-    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-        """Channel sums and magnitudes with those of a part that is not empty."""
-        if not self.count and not self.nonfinite:
-            return sums, absmax
-        if sums is None or absmax is None or self.channel_sums is None or self.channel_absmax is None:
-            return None, None
-        if sums.shape != self.channel_sums.shape:
-            return None, None
-        return self.channel_sums + sums, np.maximum(self.channel_absmax, absmax)
+
+class RunningTensor:
+    """Statistics that grow array by array.
+
+    Values of small tensors wait until there are many: to sort a few into 2,048 bins costs as much as to sort thousands.
+    """
+
+    def __init__(self, channel_axis: int | None = None) -> None:
+        self._axis = channel_axis
+        self._count, self._nonfinite = 0, 0
+        self._low, self._high = float("inf"), float("-inf")
+        self._histogram = EMPTY
+        self._channels: _Channels | None = None
+        self._waiting: list[NDArray[np.floating]] = []
+        self._waiting_elements = 0
+
+    def add(self, values: NDArray[np.floating]) -> None:
+        """Adds the elements of `values`, which may be changed afterwards."""
+        if values.size == 0:
+            return
+        with np.errstate(invalid="ignore"):  # NaN among the values is counted, not warned about
+            low, high = float(values.min()), float(values.max())
+        binned, nonfinite = spread(values), 0
+        if not math.isfinite(low) or not math.isfinite(high):
+            finite = values[np.isfinite(values)]
+            nonfinite = int(values.size - finite.size)
+            low, high = (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)
+            binned = binned[np.isfinite(binned)]
+        channels = (None, None) if nonfinite or self._axis is None else _channels(values, self._axis)
+        self._channels = channels if self._channels is None else _joined(self._channels, channels)
+        self._count += int(values.size) - nonfinite
+        self._nonfinite += nonfinite
+        self._low, self._high = min(self._low, low), max(self._high, high)
+        if binned.size >= _BATCH:
+            self._histogram = self._histogram.including(binned, max(self._high, -self._low))
+            return
+        self._waiting.append(np.array(binned).ravel())
+        self._waiting_elements += binned.size
+        if self._waiting_elements >= _BATCH:
+            self._bin()
+
+    def result(self) -> TensorStatistics:
+        """Statistics of what was added so far."""
+        self._bin()
+        counted = (self._count, self._low, self._high, self._nonfinite)
+        return TensorStatistics(*counted, self._histogram, *(self._channels or (None, None)))
+
+    def _bin(self) -> None:
+        if self._waiting:
+            bound = max(self._high, -self._low)
+            self._histogram = self._histogram.including(np.concatenate(self._waiting), bound)
+            self._waiting, self._waiting_elements = [], 0
 
 
 @dataclass(frozen=True)
@@ -164,9 +190,17 @@ def spread(values: NDArray[np.floating]) -> NDArray[np.floating]:
     return values.reshape(*values.shape[:2], -1)[:, :, ::step]
 
 
-def _channels(values: NDArray[np.floating], axis: int) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+def _channels(values: NDArray[np.floating], axis: int) -> _Channels:
     """Sums and largest magnitudes along every axis but `axis`."""
     if not -values.ndim <= axis < values.ndim:
         return None, None
     others = tuple(other for other in range(values.ndim) if other != axis % values.ndim)
     return values.sum(axis=others, dtype=np.float64), np.abs(values).max(axis=others).astype(np.float64)
+
+
+def _joined(first: _Channels, second: _Channels) -> _Channels:
+    """Channel sums and magnitudes of two parts, neither of them empty."""
+    (sums, absmax), (more_sums, more_absmax) = first, second
+    if sums is None or absmax is None or more_sums is None or more_absmax is None or sums.shape != more_sums.shape:
+        return None, None
+    return sums + more_sums, np.maximum(absmax, more_absmax)

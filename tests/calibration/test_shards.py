@@ -25,7 +25,7 @@ def over(samples: list[np.ndarray]) -> Statistics:
     """One pass."""
     found = TensorStatistics()
     for sample in samples:
-        found = found.including(sample, channel_axis=0)
+        found = found.merge(TensorStatistics.of(sample, channel_axis=0))
     return Statistics({"x": found}, len(samples))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from deploycompress.calibration.statistics import Statistics, TensorStatistics, spread
+from deploycompress.calibration.statistics import RunningTensor, Statistics, TensorStatistics, spread
 from deploycompress.errors import DataRejectedError
 
 ARRAYS = hnp.arrays(np.float32, st.integers(0, 30), elements=st.floats(width=32, allow_nan=True))
@@ -63,11 +63,40 @@ def test_channel_statistics_do_not_depend_on_the_split(values: np.ndarray, cut: 
     np.testing.assert_allclose(merged.channel_sums, values.astype(np.float64).sum(axis=others), rtol=1e-12, atol=1e-12)
 
 
+@given(st.lists(ARRAYS, max_size=6), st.integers(1, 40))
+def test_values_that_wait_for_their_bin_are_counted_as_if_they_had_not(parts: list[np.ndarray], batch: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deploycompress.calibration.statistics._BATCH", batch)
+        running = RunningTensor()
+        for part in parts:
+            running.add(part)
+            running.result()
+        found = running.result()
+    whole = TensorStatistics.of(np.concatenate([np.zeros(0, np.float32), *parts]))
+    np.testing.assert_array_equal(found.histogram.counts, whole.histogram.counts)
+    assert (found.histogram.exponent, found.count, found.nonfinite) == (
+        whole.histogram.exponent,
+        whole.count,
+        whole.nonfinite,
+    )
+
+
+def test_an_array_may_change_after_it_was_added() -> None:
+    values, running = np.ones(5, np.float32), RunningTensor()
+    running.add(values)
+    values[:] = 7.0
+    assert running.result().histogram.bound == 2.0
+    assert running.result().histogram.counts[1024 + 512] == 5
+
+
 def test_channels_are_given_up_where_they_cannot_be_told() -> None:
     seen = TensorStatistics.of(np.ones((2, 3), np.float32), channel_axis=1)
-    assert seen.including(np.ones((2, 4), np.float32), channel_axis=1).channel_sums is None
-    assert seen.including(np.array([[1, np.nan, 2]], np.float32), channel_axis=1).channel_absmax is None
-    assert seen.including(np.ones((0, 3), np.float32), channel_axis=1).channel_absmax is not None
+    other = TensorStatistics.of(np.ones((2, 4), np.float32), channel_axis=1)
+    assert seen.merge(other).channel_sums is None
+    broken = TensorStatistics.of(np.array([[1, np.nan, 2]], np.float32), channel_axis=1)
+    assert seen.merge(broken).channel_absmax is None
+    assert broken.merge(seen).channel_absmax is None
+    assert seen.merge(TensorStatistics.of(np.ones((0, 3), np.float32), channel_axis=1)).channel_absmax is not None
     assert TensorStatistics.of(np.ones(3, np.float32), channel_axis=1).channel_sums is None
 
 
