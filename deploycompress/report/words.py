@@ -8,6 +8,7 @@ from deploycompress.records.report import Row
 NOT_MEASURED = "not measured"
 MICROSECONDS_BELOW_MS = 0.1
 _WORST = 3
+_FEWEST = 20  # samples of a class whose share is worth a word
 _STEPS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -63,11 +64,16 @@ def drop(accuracy: Accuracy) -> str | None:
 
 
 def classes(row: Row) -> tuple[str, ...]:
-    """The classes that lost most, and how many samples flipped; nothing for a baseline or where nothing was lost."""
+    """The classes that lost most, and how many samples flipped; nothing for a baseline or where nothing was lost.
+
+    A class of a few samples says nothing by its share, so the smallest are not named.
+    """
     accuracy = row.accuracy
     if accuracy is None or accuracy.lost is None:
         return ()
-    worst = sorted((c for c in accuracy.classes if (c.drop or 0) > 0), key=lambda c: -(c.drop or 0))[:_WORST]
+    worst = sorted(
+        (c for c in accuracy.classes if (c.drop or 0) > 0 and c.count >= _FEWEST), key=lambda c: -(c.drop or 0)
+    )[:_WORST]
     parts = [f"class {c.label} {points(c.drop or 0)} points (n = {c.count:,})" for c in worst]
     said = [f"{accuracy.lost} of {accuracy.count:,} samples right to wrong, {accuracy.gained} wrong to right"]
     if parts:

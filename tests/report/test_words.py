@@ -64,6 +64,13 @@ def test_classes_that_lost_most_come_first_and_a_baseline_has_none(report: Repor
     assert words.classes(report.rows[0]) == ()
 
 
+def test_a_class_of_a_few_samples_is_not_named(report: Report) -> None:
+    classes = (ClassFigure(0, 1, 0.0, 1.0), ClassFigure(1, 19, 0.5, 0.4), ClassFigure(2, 20, 0.5, 0.1))
+    assert report.rows[1].accuracy is not None
+    row = report.rows[1].model_copy(update={"accuracy": replace(report.rows[1].accuracy, classes=classes)})
+    assert words.classes(row)[1:] == ("lost most: class 2 10.0 points (n = 20)",)
+
+
 def test_verdict_names_what_was_shown(report: Report) -> None:
     teacher, student, _, copy, absent = report.rows
     assert [words.verdict(row) for row in (teacher, student, copy, absent)] == [
