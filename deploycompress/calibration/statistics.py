@@ -20,7 +20,8 @@ from deploycompress.errors import DataRejectedError
 _Channels = tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]
 
 _BATCH = 1 << 14  # elements sorted into bins at a time
-_POSITIONS = 512  # of a channel of a feature map; a few dozen samples of a few channels fill 2,048 bins many times over
+_ELEMENTS = 4096  # of a sample of feature maps; a few dozen samples fill 2,048 bins many times over
+_FEWEST_POSITIONS = 16
 
 
 @dataclass(frozen=True)
@@ -177,17 +178,18 @@ class Statistics(Mapping[str, TensorStatistics]):
 
 
 def spread(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """`values`, or of a feature map [batch, channels, height, width, ...] at most about 512 positions of a channel.
+    """`values`, or of feature maps [batch, channels, height, width, ...] about 4,096 elements a sample.
 
-    They are every n-th position, the same in each sample and channel, however the samples are batched. n has no common
-    factor with the last axis, so that every column takes part.
+    They are every n-th position, the same in each sample and channel, however the samples are batched, and 16 of each
+    channel at least. n has no common factor with the last axis, so that every column takes part.
     """
-    if values.ndim < 4 or values[0, 0].size <= _POSITIONS:
+    if values.ndim < 4:
         return values
-    step = values[0, 0].size // _POSITIONS + 1
-    while math.gcd(step, values.shape[-1]) > 1:
+    positions = math.prod(values.shape[2:])
+    step = max(1, min(values.shape[1] * positions // _ELEMENTS, positions // _FEWEST_POSITIONS))
+    while step > 1 and math.gcd(step, values.shape[-1]) > 1:
         step += 1
-    return values.reshape(*values.shape[:2], -1)[:, :, ::step]
+    return values if step == 1 else values.reshape(*values.shape[:2], -1)[:, :, ::step]
 
 
 def _channels(values: NDArray[np.floating], axis: int) -> _Channels:
