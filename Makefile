@@ -31,8 +31,9 @@ format: $(READY)
 
 bench: $(READY)  ## the figures of docs/results.md (needs the shared models and data)
 	$(BIN)/python -m pip install --quiet -e '.[bench]' -c constraints.txt
-	$(BIN)/python bench/classifiers.py
-	$(BIN)/python bench/optimize_table.py
+	for name in classifiers saturation calibration ranges doctor encoders conv_forms optimize_time optimize_table coverage; do \
+		$(BIN)/python bench/$$name.py || exit 1; \
+	done
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
