@@ -243,6 +243,7 @@ def _llama(size: Size, attention: Attention) -> torch.nn.Module:
 _BUILDERS: dict[str, Callable[[Size, Attention], torch.nn.Module]] = {
     "bert": _bert,
     "bert-features": _bert_features,
+    "untyped-bert": _bert,  # its token types are not an input, so all of them are 0
     "distilbert": _distilbert,
     "roberta": _roberta,
     "vit": _vit,

@@ -484,7 +484,34 @@ def optional_inputs() -> ir.Model:
     )
 
 
+def embeddings(behind: bool = True) -> ir.Model:
+    """Words, token types that are all 0, and positions; the type is added before the positions, or behind them."""
+    order = "(word, kind) y = Add(a, place)" if behind else "(word, place) y = Add(a, kind)"
+    return model(
+        f"""g (int64[B,S] ids) => (float[B,S,8] y) {{
+            word = Gather(words, ids)
+            shape = Shape(ids)
+            length = Slice(shape, one, two)
+            zeros = Expand(zero, shape)
+            kind = Gather(types, zeros)
+            upto = Slice(range, first, length, one)
+            place = Gather(positions, upto)
+            a = Add{order}
+        }}""",
+        words=normal(9, 8),
+        types=normal(2, 8, seed=1),
+        positions=normal(6, 8, seed=2),
+        range=np.arange(6)[None],
+        zero=np.array([0]),
+        first=np.array([0]),
+        one=np.array([1]),
+        two=np.array([2]),
+    )
+
+
 MODELS: dict[str, Callable[[], ir.Model]] = {
+    "embeddings": embeddings,
+    "embeddings_type_last": lambda: embeddings(behind=False),
     "conv_batchnorm": conv_batchnorm,
     "conv_batchnorm_no_bias": lambda: conv_batchnorm(bias=False),
     "grouped_conv_batchnorm": lambda: conv_batchnorm(group=2),

@@ -13,6 +13,7 @@ from deploycompress.passes.encoder_form import EncoderForm
 from deploycompress.passes.fold_affine import FoldAffine
 from deploycompress.passes.fold_batchnorm import FoldBatchNormalization
 from deploycompress.passes.fold_constants import FoldConstants
+from deploycompress.passes.fold_embeddings import FoldEmbeddings
 from deploycompress.passes.fold_matmul_scale import FoldMatMulScale
 from deploycompress.passes.fold_pad import FoldPad
 from deploycompress.passes.gelu_form import RewriteGelu
@@ -49,7 +50,12 @@ SIMPLIFY: tuple[Pass, ...] = (
     CancelTransposes(),
 )
 # Shapes again, as far as the symbols of the signature say; then what they tell about rows.
-TRANSFORMER: tuple[Pass, ...] = (ConstantTargets(trust_symbols=True), BatchedTransposes(), EncoderForm())
+TRANSFORMER: tuple[Pass, ...] = (
+    ConstantTargets(trust_symbols=True),
+    FoldEmbeddings(),
+    BatchedTransposes(),
+    EncoderForm(),
+)
 # Arithmetic moved into weights: outputs stay equal up to rounding.
 GENERAL: tuple[Pass, ...] = (MatMulToGemm(), RewriteGelu(), FoldMatMulScale())
 # Activations before FoldAffine, which takes the + 3 of a HardSigmoid for a bias.

@@ -188,6 +188,11 @@ def _expand(node: ir.Node, found: Facts, dims: Dims) -> Dims | None:
     return None if target is None else broadcast([dims, target], node.outputs[0].name or "")
 
 
+def _constant_of_shape(node: ir.Node, found: Facts, dims: Dims) -> Dims | None:
+    del dims
+    return found.elements(node.inputs[0])
+
+
 def _concat(node: ir.Node, found: Facts, dims: Dims) -> Dims | None:
     """Every axis but one stays; for the lengths of that one (and of every output of Split) `shapes.infer` is asked."""
     del found
@@ -210,6 +215,7 @@ _RULES: dict[str, Callable[[ir.Node, Facts, Dims], Dims | None]] = {
     "Slice": _slice,
     "Unsqueeze": _unsqueeze,
     "Expand": _expand,
+    "ConstantOfShape": _constant_of_shape,
     "Concat": _concat,
     "Split": _concat,
     "Conv": _first_axis,
