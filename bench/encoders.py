@@ -1,6 +1,6 @@
 """Exported transformers through the rewrites -> Markdown tables: what all of them buy, and what each one alone does.
 
-    python bench/encoders.py [--tiny | --ablation] [--seconds 4] [--opsets 17,20,23] [NAME ...]
+    python bench/encoders.py [--tiny | --ablation | --exporters] [--seconds 4] [--opsets 17,20,23] [NAME ...]
 
 One thread, against ONNX Runtime's default on the same export. Ratios are medians of interleaved runs in thread CPU
 time, which the neighbours of a shared machine disturb least. Outputs are compared on three feeds, two of them padded.
@@ -28,6 +28,7 @@ from deploycompress.passes.slice_early import SliceEarly
 from deploycompress.runtime.session import Session, SessionConfig
 
 ONE_THREAD = SessionConfig(threads=1)
+_EXPORTERS: tuple[Exporter, ...] = ("dynamo", "legacy")
 EVERYTHING = tuple(step for step in pipelines.EVERY_PASS if step not in pipelines.BEFORE_INT8)
 
 
@@ -39,7 +40,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each latency measurement")
     parser.add_argument("--opsets", default="17,20,23")
     parser.add_argument("--ablation", action="store_true", help="the second table instead of the first")
+    parser.add_argument("--exporters", action="store_true", help="BERT of both exporters side by side")
     arguments = parser.parse_args()
+    if arguments.exporters:
+        print(markdown(("BERT, 1x128", "as exported", "optimized"), exporters(arguments.seconds)))
+        return
     if arguments.ablation:
         print(markdown(("rewrites", "nodes", "1x8", "1x128"), ablation(arguments.seconds)))
         return
@@ -126,6 +131,21 @@ def ablation(seconds: float) -> Iterator[tuple[object, ...]]:
         speeds.append(interleaved([session.runner(feed) for session in sessions], seconds * len(sessions)))
     for index, (title, model) in enumerate(zip(choices, made, strict=True), start=1):
         yield title, len(nodes(model)), *(f"x{speed[index]:.2f}" for speed in speeds)
+
+
+def exporters(seconds: float) -> Iterator[tuple[object, ...]]:
+    """Both exports of BERT as they are and rewritten, in one interleaved run, against the dynamo export as it is."""
+    sessions = []
+    for exporter in _EXPORTERS:
+        path = exported("bert", exporter, 18, "eager")
+        after = open_source(path)
+        for step in EVERYTHING:
+            after = step(after).model
+        sessions += [Session(path, ONE_THREAD), Session(models.serialize(after), ONE_THREAD)]
+    feed = feeds("bert", 1, 128)
+    speeds = interleaved([session.runner(feed) for session in sessions], seconds * len(sessions))
+    for index, exporter in enumerate(_EXPORTERS):
+        yield exporter, *(f"x{speed:.2f}" for speed in speeds[2 * index : 2 * index + 2])
 
 
 def interleaved(runners: Sequence[Callable[[], object]], seconds: float) -> list[float]:
