@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -95,9 +96,7 @@ class _Collector:
     ) -> None:
         self._model, self._weights_dir = model, weights_dir
         given = config or SessionConfig()
-        self._config = SessionConfig(
-            given.providers, given.threads, given.optimization, given.spinning, {**_SLOW_FUSION, **given.entries}
-        )
+        self._config = replace(given, entries={**_SLOW_FUSION, **given.entries})
         self._running = {layer: RunningGram(layer) for layer in layers}
         self._found = {name: RunningTensor(channel_axes.get(name)) for name in names}
         self._left: dict[str, str] = {}

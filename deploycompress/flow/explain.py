@@ -172,7 +172,8 @@ def explain(
     census = take(executed.model)
     total = sum(executed.times_us.values()) or 1.0
     share = _share_by_kind(executed, census, total)
-    rows = _rows(executed, census, total, found := peaks(config))
+    found = peaks(config)
+    rows = _rows(executed, census, total, found)
     return ExplainResult(
         source=source,
         target=target.name,

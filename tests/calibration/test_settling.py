@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from deploycompress.calibration.ranges import RANGE_METHODS, RangeMethod
 from deploycompress.calibration.settling import FEWEST_SAMPLES, excess, rounds, settled
 from deploycompress.calibration.statistics import Statistics, TensorStatistics
+from tests.calibration.test_ranges import quantization_error
 
 RNG = np.random.default_rng(0)
 METHODS = tuple(RANGE_METHODS)
@@ -19,19 +20,12 @@ def of(values: np.ndarray) -> TensorStatistics:
     return TensorStatistics.of(values.astype(np.float32))
 
 
-def squared_error(values: np.ndarray, low: float, high: float) -> float:
-    """Of an 8-bit affine grid over [low, high], on the values themselves."""
-    scale = (high - low) / 255
-    zero = np.rint(-low / scale)
-    codes = np.clip(np.rint(values / scale) + zero, 0, 255)
-    return float(np.sum(((codes - zero) * scale - values) ** 2))
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_excess_is_the_error_on_all_values_with_the_range_of_the_half(method: RangeMethod) -> None:
     values = np.concatenate([RNG.normal(0, 1, 20_000), RNG.normal(0, 1.3, 20_000)])
     half, whole = of(values[:20_000]), of(values)
-    errors = [squared_error(values.astype(np.float32).astype(float), *RANGE_METHODS[method](s)) for s in (half, whole)]
+    seen = values.astype(np.float32).astype(float)
+    errors = [quantization_error(seen, *RANGE_METHODS[method](each)) for each in (half, whole)]
     # The histogram rounds values to half a bin, r / 2048 = 1/256 here against steps of about 1/26: under 3 % of either.
     assert excess(half, whole, method) == pytest.approx(errors[0] / errors[1] - 1, abs=0.05)
 
