@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,8 +31,6 @@ from deploycompress.runtime.session import Feed, Session, SessionConfig
 Settled = Callable[[Statistics, Statistics], bool]
 
 _FIRST_LOOK = 16  # samples after which, and after each doubling of which, `settled` is asked
-# The kernel that this fusion inserts is slower than what it replaces, and the tensors between are wanted anyway.
-_SLOW_FUSION = {"optimization.disable_specified_optimizers": "SkipLayerNormFusion"}
 
 
 def collect(
@@ -95,8 +92,7 @@ class _Collector:
         channel_axes: Mapping[str, int],
     ) -> None:
         self._model, self._weights_dir = model, weights_dir
-        given = config or SessionConfig()
-        self._config = replace(given, entries={**_SLOW_FUSION, **given.entries})
+        self._config = config
         self._running = {layer: RunningGram(layer) for layer in layers}
         self._found = {name: RunningTensor(channel_axes.get(name)) for name in names}
         self._left: dict[str, str] = {}
