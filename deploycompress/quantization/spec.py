@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from deploycompress.calibration.ranges import RangeMethod
 from deploycompress.quantization.affine import Grid
 
-NodeForm = Literal["int8", "dynamic int8", "float"]
+NodeForm = Literal["int8", "dynamic int8", "weight-only", "fp16", "bf16", "float"]
+Rounding = Literal["nearest", "gptq", "adaround", "awq"]
+Levels = Literal["uniform", "ternary", "binary"]
+Bits = Literal[8, 4, 2]
 Placement = Literal["output", "input"]
 
 
@@ -35,6 +38,25 @@ class QuantSpec:
 
 
 @dataclass(frozen=True)
+class WeightSpec:
+    """How one weight is stored.
+
+    Attributes:
+        bits: Width of a code.
+        block: Elements along K that share a scale; None for one scale per output channel.
+        symmetric: Zero point in the middle of the codes instead of a fitted one.
+        levels: All codes ("uniform"), {-a, 0, a} ("ternary") or {-a, a} ("binary").
+        rounding: How the codes were chosen.
+    """
+
+    bits: Bits
+    block: int | None = None
+    symmetric: bool = True
+    levels: Levels = "uniform"
+    rounding: Rounding = "nearest"
+
+
+@dataclass(frozen=True)
 class NodePlan:
     """What becomes of one node.
 
@@ -45,6 +67,7 @@ class NodePlan:
         form: The form it will run in.
         reason: Why, in words.
         absorbs: First output of the Relu or Clip behind it that the saturation of its output grid replaces.
+        weight: How its weight is stored, where the form is "weight-only" or the rounding was chosen for it.
     """
 
     node: str
@@ -53,6 +76,7 @@ class NodePlan:
     form: NodeForm
     reason: str
     absorbs: str | None = None
+    weight: WeightSpec | None = None
 
 
 @dataclass(frozen=True)
