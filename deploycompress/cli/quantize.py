@@ -13,7 +13,8 @@ from deploycompress.cli.console import JsonOption, show_settings, stderr, stdout
 from deploycompress.errors import GateError, UsageError
 
 if TYPE_CHECKING:
-    from deploycompress.flow.quantize import QuantizeResult
+    from deploycompress.flow.quantized import QuantizeResult
+    from deploycompress.records.formats import Kind
 
 _METHODS = ("minmax", "percentile", "mse", "entropy")
 
@@ -30,9 +31,13 @@ def quantize(
     calibration: Annotated[
         Path | None, typer.Option(help="Statistics saved by `deploycompress calibrate`, instead of running samples.")
     ] = None,
-    dynamic: Annotated[
-        bool, typer.Option("--dynamic", help="Find activation scales at run time; needs no samples.")
-    ] = False,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            help="static: int8, activation scales from samples (default). dynamic: int8, scales found at run time."
+        ),
+    ] = None,
+    dynamic: Annotated[bool, typer.Option("--dynamic", help="The same as --form dynamic; needs no samples.")] = False,
     target: Annotated[str, typer.Option(help="Target profile, a TOML file, or auto for this machine.")] = "auto",
     preprocess: Annotated[str | None, typer.Option(help="How images become inputs: a preset or a file.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
@@ -60,7 +65,9 @@ def quantize(
         raise UsageError(f"unknown range method {ranges!r}", where="--ranges", remedy=f"choose {', '.join(_METHODS)}")
     from deploycompress.flow.host import described, resolve
     from deploycompress.flow.quantize import quantize as run
+    from deploycompress.records.formats import Format
 
+    wanted = Format(_kind(form, dynamic=dynamic))
     chosen = resolve(target)
     output = output or model.with_name(f"{model.stem}.int8.onnx")
     show_settings(
@@ -69,20 +76,20 @@ def quantize(
             "model": model,
             "output": output,
             "target": described(target, chosen),
-            "form": "dynamic int8" if dynamic else "static int8",
+            "form": wanted.name,
             "calibration": calibration or calib,
             "preprocess": preprocess,
-            "ranges": None if dynamic else ranges,
+            "ranges": ranges if wanted.calibrates else None,
             "exclude": ", ".join(exclude or []) or None,
         },
     )
     result = run(
         model,
         output,
+        target=chosen,
+        form=wanted,
         calib=calib,
         calibration=calibration,
-        target=chosen,
-        dynamic=dynamic,
         preprocess=preprocess,
         tokenizer=tokenizer,
         limit=limit,
@@ -101,6 +108,15 @@ def quantize(
             where=str(result.output),
             remedy="it was written all the same; --allow-slower accepts it for its size",
         )
+
+
+def _kind(form: str | None, *, dynamic: bool) -> Kind:
+    """The form asked for by name, or by its short way."""
+    from deploycompress.records.formats import kind_named
+
+    if dynamic and form not in (None, "dynamic"):
+        raise UsageError(f"--dynamic and --form {form} contradict each other", remedy="leave one of them out")
+    return kind_named(form or ("dynamic" if dynamic else "static"))
 
 
 def _print(result: QuantizeResult, write: Callable[[str], None]) -> None:

@@ -51,7 +51,7 @@ def execute(model: ir.Model, feed: Feed, config: SessionConfig, *, runs: int) ->
     Raises:
         ModelRejectedError: ONNX Runtime cannot load or run it.
     """
-    content = models.serialize(_named(model))
+    content = models.serialize(named(model))
     weights_dir = models.weights_dir(model)
     plain = Session(content, config, weights_dir=weights_dir).runner(feed)
     for _ in range(runs):
@@ -82,7 +82,7 @@ def _timed_us(run: Callable[[], object]) -> float:
     return (time.perf_counter() - began) * 1e6
 
 
-def _named(model: ir.Model) -> ir.Model:
+def named(model: ir.Model) -> ir.Model:
     """A copy in which every node has a name of its own; those that have one keep it."""
     copy = model.clone()
     taken: set[str] = set()

@@ -29,20 +29,29 @@ _FEWEST_RUNS, _MOST_RUNS = 5, 30
 _TAG = re.compile(r"weighted\d{6}")
 
 
-def tagged(model: ir.Model, *, tensors: bool = False) -> ir.Model:
-    """A copy whose weighted nodes carry names that ONNX Runtime's fusions keep as part of the fused name.
+def tags(floats: ir.Model) -> dict[str, str]:
+    """Tag by node name, for every node with weights in order of the graph; node names must be unique."""
+    named = [str(node.name) for node in floats.graph if node.op_type in WEIGHTED]
+    return {name: f"weighted{position:06d}" for position, name in enumerate(named)}
+
+
+def tagged(model: ir.Model, tags: Mapping[str, str], *, tensors: bool = False) -> ir.Model:
+    """A copy whose nodes of these names carry tags, which ONNX Runtime's fusions keep as part of the fused name.
 
     A quantized layer takes its name from the node; a float one that swallowed its activation from the activation's
     output, so with `tensors` outputs and clamps behind the nodes are renamed too (graph outputs as well).
     """
     copy = model.clone()
-    for position, node in enumerate([node for node in copy.graph if node.op_type in WEIGHTED]):
-        node.name = f"weighted{position:06d}"
+    for node in copy.graph:
+        tag = tags.get(node.name or "")
+        if tag is None:
+            continue
+        node.name = tag
         if tensors:
-            node.outputs[0].name = f"{node.name}_out"
+            node.outputs[0].name = f"{tag}_out"
             clamp = clamp_behind(node)
             if clamp is not None:
-                clamp.outputs[0].name = f"{node.name}_clamped"
+                clamp.outputs[0].name = f"{tag}_clamped"
     return copy
 
 

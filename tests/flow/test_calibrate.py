@@ -20,7 +20,9 @@ from deploycompress.errors import CalibrationRejectedError, DataRejectedError, M
 from deploycompress.flow.calibrate import calibrate, merge
 from deploycompress.flow.gathering import FromSamples
 from deploycompress.flow.planner import Planner
-from deploycompress.flow.quantize import QuantizeResult, quantize
+from deploycompress.flow.quantize import quantize
+from deploycompress.flow.quantized import QuantizeResult
+from deploycompress.records.formats import Format
 from deploycompress.records.progress import silent
 from deploycompress.runtime.session import SessionConfig
 from tests.flow.test_quantize import TARGET, samples, saved
@@ -222,7 +224,7 @@ def test_ctrl_c_leaves_nothing(source: Path, tmp_path: Path) -> None:
 
 def test_dynamic_int8_reads_no_calibration(source: Path, calibrated: Path) -> None:
     with pytest.raises(UsageError, match="dynamic int8 finds its scales at run time; leave --calibration or --dynamic"):
-        int8(source, "b.onnx", calibration=calibrated, dynamic=True)
+        int8(source, "b.onnx", calibration=calibrated, form=Format("dynamic"))
 
 
 def test_merging_nothing_or_one_twice_is_refused(calibrated: Path, tmp_path: Path) -> None:

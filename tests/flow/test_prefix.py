@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploycompress.flow.prefix import best_prefix, layer_times_us, tagged
+from deploycompress.flow.executed import named
+from deploycompress.flow.prefix import best_prefix, layer_times_us, tagged, tags
 from deploycompress.runtime.session import SessionConfig
 from tests.quantization.nets import quantized
 from tests.zoo import model, normal
@@ -45,6 +46,7 @@ def test_every_layer_is_timed_in_both_forms_whatever_fuses() -> None:
         high=np.float32(6),
     )
     feed, config = {"x": normal(1, 3, 16, 16)}, SessionConfig(threads=1)
-    tags = {f"weighted{i:06d}" for i in range(4)}
-    assert layer_times_us(tagged(net, tensors=True), feed, config).keys() == tags
-    assert layer_times_us(quantized(tagged(net))[1], feed, config).keys() == tags
+    net = named(net)
+    expected = {f"weighted{i:06d}" for i in range(4)}
+    assert layer_times_us(tagged(net, tags(net), tensors=True), feed, config).keys() == expected
+    assert layer_times_us(tagged(quantized(net)[1], tags(net)), feed, config).keys() == expected

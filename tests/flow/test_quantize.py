@@ -17,7 +17,9 @@ from deploycompress.errors import (
     UnsupportedError,
     UsageError,
 )
-from deploycompress.flow.quantize import QuantizeResult, quantize
+from deploycompress.flow.quantize import quantize
+from deploycompress.flow.quantized import QuantizeResult
+from deploycompress.records.formats import Format
 from deploycompress.runtime.session import Session
 from tests.quantization.nets import residual_net
 from tests.zoo import model, normal
@@ -110,7 +112,7 @@ def test_a_target_without_int8_is_refused_before_any_work(tmp_path: Path) -> Non
 def test_dynamic_int8_of_a_convolutional_net_is_refused_with_advice(tmp_path: Path) -> None:
     net = model("g (float[N,3,8,8] x) => (float[N,4,6,6] y) { y = Conv(x, w) }", w=normal(4, 3, 3, 3))
     with pytest.raises(UnsupportedError, match="ConvInteger is slower than the float convolution; static int8"):
-        quantized(net, tmp_path, calib=None, dynamic=True)
+        quantized(net, tmp_path, calib=None, form=Format("dynamic"))
 
 
 def test_random_calibration_is_stamped(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_an_old_opset_is_raised(tmp_path: Path) -> None:
 
 def test_a_dynamic_matmul_net_needs_no_samples(tmp_path: Path) -> None:
     net = model("g (float[N,8] x) => (float[N,4] y) { y = MatMul(x, w) }", w=normal(8, 4))
-    result = quantized(net, tmp_path, calib=None, dynamic=True)
+    result = quantized(net, tmp_path, calib=None, form=Format("dynamic"))
     assert (result.form, result.samples, result.int8_nodes) == ("dynamic int8", 0, 1)
 
 

@@ -1,0 +1,67 @@
+"""What `quantize` did and what it bought: the record that the command prints and writes as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from deploycompress.data import Skipped
+from deploycompress.quantization.spec import NodePlan
+from deploycompress.records.measured import Comparison, Fidelity
+
+
+@dataclass(frozen=True)
+class QuantizeResult:
+    """What `quantize` did and what it bought.
+
+    Attributes:
+        source: The model as given.
+        output: The model written.
+        target: Name of the target.
+        form: What it was asked to become, in words.
+        nodes: What became of every node that holds weights or moves 8-bit values, with the reason.
+        rewrites: Exact rewrites applied first.
+        float_layers: Layers left float because they were measured faster there.
+        samples: Calibration samples used (feeds, for a model of a fixed batch); 0 for dynamic int8.
+        available: How many there are.
+        ended: Why no more of them were used.
+        data: Where they came from.
+        fingerprint: Of all of them.
+        skipped: Unusable files, with reasons.
+        bytes_before: Size of the source, external data included.
+        bytes_after: Size of the output.
+        int8_nodes: Nodes of the executed graph that compute in 8 bits.
+        weights_dequantized: Weights turned back to float on every run (each one costs more than int8 gains).
+        fidelity: Outputs against the float model.
+        compared_on: What the two were run on: calibration samples, or random inputs where none were given.
+        comparison: Latency against the float model, or None where this machine is not the target.
+        notes: What the figures do not say by themselves.
+    """
+
+    source: Path
+    output: Path
+    target: str
+    form: str
+    nodes: tuple[NodePlan, ...]
+    rewrites: tuple[str, ...]
+    float_layers: tuple[str, ...]
+    samples: int
+    available: int
+    ended: str
+    data: str
+    fingerprint: str
+    skipped: tuple[Skipped, ...]
+    bytes_before: int
+    bytes_after: int
+    int8_nodes: int
+    weights_dequantized: int
+    fidelity: Fidelity
+    compared_on: Literal["samples", "random inputs"]
+    comparison: Comparison | None
+    notes: tuple[str, ...]
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether the output was measured slower than the float model, beyond noise."""
+        return self.comparison is not None and self.comparison.verdict == "SLOWER"
