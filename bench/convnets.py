@@ -58,6 +58,20 @@ def resnet() -> nn.Module:
     return nn.Sequential(conv_bn(3, 32, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks, classifier(128))
 
 
+def resnet_18() -> nn.Module:
+    """The eight blocks and widths of ResNet-18."""
+    widths = (64, 128, 256, 512)
+    blocks = [
+        block
+        for number, width in enumerate(widths)
+        for block in (
+            BasicBlock(widths[max(0, number - 1)], width, 1 if number == 0 else 2),
+            BasicBlock(width, width, 1),
+        )
+    ]
+    return nn.Sequential(conv_bn(3, 64, 7, 2), nn.ReLU(), nn.MaxPool2d(3, 2, 1), *blocks, classifier(512, 1000))
+
+
 def vgg() -> nn.Module:
     """Plain convolutions with bias, dropout between the linear layers."""
     features = []
@@ -245,6 +259,7 @@ class ChannelsLast(nn.Module):
 
 _BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "resnet": resnet,
+    "resnet-18": resnet_18,
     "vgg": vgg,
     "mobilenet-v2": mobilenet_v2,
     "mobilenet-v2-tf": lambda: mobilenet_v2(tf=True),
@@ -257,14 +272,15 @@ _BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "convnext": convnext,
     "channels-last": ChannelsLast,
 }
-NAMES = tuple(_BUILDERS)
+_LARGE = {"resnet-18": 224}  # side of the image in pixels; 64 for all others
+NAMES = tuple(name for name in _BUILDERS if name not in _LARGE)
 
 
 def exported(name: str, exporter: Exporter = "dynamo", opset: int = 18, *, folder: Path = FOLDER) -> Path:
-    """The file of one export, made where it is absent: 64x64 images, a free batch.
+    """The file of one export, made where it is absent: 64x64 images (224x224 for ResNet-18), a free batch.
 
     Args:
-        name: One of `NAMES`.
+        name: One of `NAMES`, or "resnet-18".
         exporter: Which of torch's exporters.
         opset: Asked of the exporter.
         folder: Where the files are kept.
@@ -291,7 +307,8 @@ def exported(name: str, exporter: Exporter = "dynamo", opset: int = 18, *, folde
 
 def feed(name: str, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
     """Standard normal images."""
-    shape = (batch, 64, 64, 3) if name == "channels-last" else (batch, 3, 64, 64)
+    side = _LARGE.get(name, 64)
+    shape = (batch, side, side, 3) if name == "channels-last" else (batch, 3, side, side)
     return {"image": np.random.default_rng(seed).standard_normal(shape).astype(np.float32)}
 
 

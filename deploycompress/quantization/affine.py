@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Int8 = Literal["uint8", "int8"]
 _Number = TypeVar("_Number", bound=np.generic)
 MIN_SCALE = 1e-8  # smaller scales lose precision in float32 products with a weight scale
+PAIR_LIMIT = 128  # of the sum of two weight codes of one sign, for kernels that add two products in 16 bits
 _INT32_MAX = 2**31 - 1
 
 
@@ -114,25 +115,39 @@ def pair_safe_scale(weight: NDArray[np.floating], *, depthwise: bool = False) ->
     """Smallest scale per output channel [O] with which no pair of products saturates 16 bits.
 
     `vpmaddubsw` computes a0 w0 + a1 w1 in 16 bits with a <= 255. Products of opposite sign cannot overflow; of one
-    sign they do not where |w0| + |w1| <= 128, since 255 * 128 = 32640 <= 32767. Dividing the largest pair sum by 127
-    leaves one code for the two roundings. Depthwise kernels widen to 16 bits first and need no bound.
+    sign they do not where |w0| + |w1| <= `PAIR_LIMIT`, since 255 * 128 = 32640 <= 32767. Dividing the largest pair sum
+    by 127 leaves one code for the two roundings.
+
+    Args:
+        weight: See `largest_pair_sums`.
+        depthwise: See `largest_pair_sums`.
+
+    Source: Intel intrinsics guide, `_mm256_maddubs_epi16`.
+    """
+    return largest_pair_sums(weight, depthwise=depthwise) / (PAIR_LIMIT - 1)
+
+
+def largest_pair_sums(weight: NDArray[np.generic], *, depthwise: bool = False) -> NDArray[np.float64]:
+    """Largest |w0| + |w1| of two neighbours of one sign along the inner axis, per output channel [O].
+
+    Depthwise kernels widen to 16 bits first and have no pairs: zeros.
 
     Args:
         weight: [O, I, ...]; Gemm and MatMul weights as [N, K]. The inner order of a convolution depends on the layout
-            the runtime chooses, so both channel-first and channel-last pairs are bounded.
+            the runtime chooses, so both channel-first and channel-last pairs are looked at.
         depthwise: Whether each input channel has one output channel of its own.
 
-    Source: Intel intrinsics guide, `_mm256_maddubs_epi16`; MLAS packs the inner axis in groups of four from 0.
+    Source: MLAS packs the inner axis in groups of four from 0.
     """
-    if depthwise:
-        return np.zeros(weight.shape[0])
     largest = np.zeros(weight.shape[0])
+    if depthwise:
+        return largest
     for ordered in (weight, np.moveaxis(weight, 1, -1)) if weight.ndim > 2 else (weight,):
         rows = ordered.reshape(weight.shape[0], -1).astype(np.float64)
         pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(weight.shape[0], -1, 2)
         for side in (pairs, -pairs):
             largest = np.maximum(largest, np.maximum(side, 0.0).sum(axis=2).max(axis=1, initial=0.0))
-    return largest / 127
+    return largest
 
 
 def min_weight_scale(bias: NDArray[np.floating], input_scale: float) -> NDArray[np.float64]:

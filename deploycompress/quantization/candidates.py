@@ -96,6 +96,11 @@ def key(node: ir.Node) -> str:
     return str(node.outputs[0].name)
 
 
+def is_depthwise(node: ir.Node, outputs: int) -> bool:
+    """Whether a node is a convolution of `outputs` channels in which each has a group of its own."""
+    return node.attributes.get_int("group", 1) == outputs > 1
+
+
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:
     """The tensor behind a value that no user can change, or None."""
     if value is None or value.const_value is None or value.is_graph_input():

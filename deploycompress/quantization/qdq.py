@@ -23,7 +23,7 @@ from deploycompress.quantization.affine import (
     quantize_bias,
 )
 from deploycompress.quantization.bias_correction import convolution_shift, product_shift
-from deploycompress.quantization.candidates import WEIGHTED, key
+from deploycompress.quantization.candidates import WEIGHTED, is_depthwise, key
 from deploycompress.quantization.spec import NodePlan, QuantPlan
 from deploycompress.quantization.writer import Writer, bias_vector, float_weight, prune_initializers, weight_codes
 
@@ -87,8 +87,7 @@ def _quantize_constants(writer: Writer, node: ir.Node, plan: QuantPlan) -> None:
         assert bias_value.const_value is not None
         bias = bias_vector(bias_value.const_value.numpy(), weight.shape[axis])
         floor = min_weight_scale(bias, input_scale) if plan.quantize_bias else 0.0
-    depthwise = "group" in node.attributes and int(node.attributes["group"].value) == weight.shape[0] > 1
-    codes = weight_codes(weight, axis, plan, floor=floor, depthwise=depthwise)
+    codes = weight_codes(weight, axis, plan, floor=floor, depthwise=is_depthwise(node, weight.shape[axis]))
     node.replace_input_with(1, writer.dequantized(str(weight_value.name), codes, node))
     shift = _shift(node, weight, codes, plan.input_means.get(str(source.name)))
     if shift is not None:
