@@ -4,7 +4,8 @@ The JSON holds words and scalars (see `header`), the npz plain arrays:
 
     histograms         int64   [tensors, 2048]
     channel_sums/k     float64 [channels]         of tensor k, where it has any
-    channel_absmax/k   float64 [channels]
+    channel_low/k      float64 [channels]
+    channel_high/k     float64 [channels]
     gram_sums/k        float64 [groups, features] of Gram matrix k
     gram_products/k    float64 [groups, features, features]
 
@@ -36,6 +37,7 @@ from deploycompress.records.files import atomic, sha256
 _LARGEST_HEADER_BYTES = 1 << 28  # a model of 100,000 tensors needs a tenth of it
 _AGAIN = "make it again with deploycompress calibrate"
 _Arrays = Mapping[str, NDArray[np.generic]]
+_CHANNELS = ("channel_sums", "channel_low", "channel_high")
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,8 @@ def _expected(header: Header) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
     integers, floats = np.dtype(np.int64), np.dtype(np.float64)
     expected: dict[str, tuple[np.dtype, tuple[int, ...]]] = {"histograms": (integers, (len(header.tensors), BINS))}
     for k, tensor in enumerate(header.tensors):
-        for kind, channels in (("channel_sums", tensor.sums), ("channel_absmax", tensor.absmax)):
-            if channels is not None:
-                expected[f"{kind}/{k}"] = (floats, (channels,))
+        if tensor.channels is not None:
+            expected.update({f"{kind}/{k}": (floats, (tensor.channels,)) for kind in _CHANNELS})
     for k, gram in enumerate(header.grams):
         groups, features = gram.layer.groups, gram.layer.features
         expected[f"gram_sums/{k}"] = (floats, (groups, features))
@@ -183,10 +184,9 @@ def _arrays(statistics: Statistics) -> Iterator[tuple[str, NDArray[np.generic]]]
     tensors = list(statistics.tensors.values())
     yield "histograms", np.array([t.histogram.counts for t in tensors], np.int64).reshape(len(tensors), BINS)
     for k, tensor in enumerate(tensors):
-        if tensor.channel_sums is not None:
-            yield f"channel_sums/{k}", tensor.channel_sums
-        if tensor.channel_absmax is not None:
-            yield f"channel_absmax/{k}", tensor.channel_absmax
+        for kind, values in zip(_CHANNELS, tensor.channels, strict=True):
+            if values is not None:
+                yield f"{kind}/{k}", values
     for k, gram in enumerate(statistics.grams.values()):
         yield f"gram_sums/{k}", gram.sums
         yield f"gram_products/{k}", gram.products
@@ -200,8 +200,7 @@ def _entry(name: str, tensor: TensorStatistics) -> TensorEntry:
         high=tensor.high,
         nonfinite=tensor.nonfinite,
         exponent=tensor.histogram.exponent,
-        sums=None if tensor.channel_sums is None else tensor.channel_sums.size,
-        absmax=None if tensor.channel_absmax is None else tensor.channel_absmax.size,
+        channels=None if tensor.channel_sums is None else tensor.channel_sums.size,
     )
 
 
@@ -213,9 +212,9 @@ def _tensor(entry: TensorEntry, k: int, arrays: _Arrays, path: Path) -> TensorSt
             where=str(path),
             remedy=_AGAIN,
         )
-    sums, absmax = (_floats(arrays.get(f"{kind}/{k}"), entry.name, path) for kind in ("channel_sums", "channel_absmax"))
+    sums, lows, highs = (_floats(arrays.get(f"{kind}/{k}"), entry.name, path) for kind in _CHANNELS)
     histogram = Histogram(entry.exponent, counts)
-    return TensorStatistics(entry.count, entry.low, entry.high, entry.nonfinite, histogram, sums, absmax)
+    return TensorStatistics(entry.count, entry.low, entry.high, entry.nonfinite, histogram, sums, lows, highs)
 
 
 def _gram(entry: GramEntry, k: int, arrays: _Arrays, path: Path) -> Gram:

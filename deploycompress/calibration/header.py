@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from deploycompress.calibration.gram import LayerInput
 from deploycompress.calibration.histogram import LARGEST_EXPONENT, SMALLEST_EXPONENT
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 _Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Count = Annotated[int, Field(ge=0, lt=2**63)]
@@ -104,8 +104,7 @@ class TensorEntry(_Frozen):
         high: Largest of them; "-Infinity" where there is none.
         nonfinite: NaN and infinite elements.
         exponent: Log2 of the range of the histogram.
-        sums: Channels whose sums are stored; None for none.
-        absmax: Channels whose largest magnitudes are stored; None for none.
+        channels: Channels whose sums and extremes are stored; None for none.
     """
 
     name: str
@@ -114,8 +113,7 @@ class TensorEntry(_Frozen):
     high: float
     nonfinite: _Count
     exponent: int = Field(ge=SMALLEST_EXPONENT, le=LARGEST_EXPONENT)
-    sums: _Count | None = None
-    absmax: _Count | None = None
+    channels: _Count | None = None
 
     @field_validator("low", "high", mode="after")
     @classmethod
@@ -154,7 +152,7 @@ class Header(_Frozen):
     """
 
     format: Literal["deploycompress calibration"] = "deploycompress calibration"
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     arrays_sha256: _Sha256
     origin: Origin
     samples: int = Field(ge=1)

@@ -1,4 +1,4 @@
-"""activations of one tensor over all samples -> count, extremes, histogram, channel sums and magnitudes.
+"""activations of one tensor over all samples -> count, extremes, histogram, sums and extremes of channels.
 
 `merge` is associative and `merge(collect(A), collect(B)) == collect(A + B)` for any split of the data, so the work can
 be shared out. (Sums are float64: their last bits depend on the order of the additions.)
@@ -17,7 +17,9 @@ from deploycompress.calibration.gram import Gram, LayerInput
 from deploycompress.calibration.histogram import EMPTY, Histogram
 from deploycompress.errors import DataRejectedError
 
-_Channels = tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]
+_Channel = NDArray[np.float64] | None
+_Channels = tuple[_Channel, _Channel, _Channel]  # sums, lows, highs
+_UNKNOWN: _Channels = (None, None, None)
 
 _BATCH = 1 << 14  # elements sorted into bins at a time
 _ELEMENTS = 4096  # of a sample of feature maps; a few dozen samples fill 2,048 bins many times over
@@ -36,7 +38,8 @@ class TensorStatistics:
         histogram: Counts of the finite elements; of large feature maps, of evenly spread positions (see `spread`).
         channel_sums: Sum of the elements of each channel, float64 [channels]; None where it was not asked for, the
             number of channels changed from sample to sample, or an element was not finite.
-        channel_absmax: Largest magnitude in each channel, float64 [channels]; None where the sums are.
+        channel_low: Smallest element of each channel, float64 [channels]; None where the sums are.
+        channel_high: Largest element of each channel, float64 [channels]; None where the sums are.
     """
 
     count: int = 0
@@ -45,7 +48,8 @@ class TensorStatistics:
     nonfinite: int = 0
     histogram: Histogram = EMPTY
     channel_sums: NDArray[np.float64] | None = None
-    channel_absmax: NDArray[np.float64] | None = None
+    channel_low: NDArray[np.float64] | None = None
+    channel_high: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, values: NDArray[np.floating], *, channel_axis: int | None = None) -> TensorStatistics:
@@ -59,6 +63,18 @@ class TensorStatistics:
         """Mean of each channel [channels], or None where it is not known."""
         return None if self.channel_sums is None else self.channel_sums * (self.channel_sums.size / self.count)
 
+    @property
+    def channel_absmax(self) -> NDArray[np.float64] | None:
+        """Largest magnitude in each channel [channels], or None where it is not known."""
+        if self.channel_low is None or self.channel_high is None:
+            return None
+        return np.maximum(self.channel_high, -self.channel_low)
+
+    @property
+    def channels(self) -> _Channels:
+        """Sums, smallest and largest elements of the channels, each None where they are not known."""
+        return self.channel_sums, self.channel_low, self.channel_high
+
     def merge(self, other: TensorStatistics) -> TensorStatistics:
         """Statistics of both sets of elements."""
         if not other.count and not other.nonfinite:
@@ -71,7 +87,7 @@ class TensorStatistics:
             max(self.high, other.high),
             self.nonfinite + other.nonfinite,
             self.histogram.merge(other.histogram),
-            *_joined((self.channel_sums, self.channel_absmax), (other.channel_sums, other.channel_absmax)),
+            *_joined(self.channels, other.channels),
         )
 
 
@@ -102,7 +118,7 @@ class RunningTensor:
             nonfinite = int(values.size - finite.size)
             low, high = (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)
             binned = binned[np.isfinite(binned)]
-        channels = (None, None) if nonfinite or self._axis is None else _channels(values, self._axis)
+        channels = _UNKNOWN if nonfinite or self._axis is None else _channels(values, self._axis)
         self._channels = channels if self._channels is None else _joined(self._channels, channels)
         self._count += int(values.size) - nonfinite
         self._nonfinite += nonfinite
@@ -119,7 +135,7 @@ class RunningTensor:
         """Statistics of what was added so far."""
         self._bin()
         counted = (self._count, self._low, self._high, self._nonfinite)
-        return TensorStatistics(*counted, self._histogram, *(self._channels or (None, None)))
+        return TensorStatistics(*counted, self._histogram, *(self._channels or _UNKNOWN))
 
     def _bin(self) -> None:
         if self._waiting:
@@ -193,16 +209,19 @@ def spread(values: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _channels(values: NDArray[np.floating], axis: int) -> _Channels:
-    """Sums and largest magnitudes along every axis but `axis`."""
+    """Sums and extremes along every axis but `axis`."""
     if not -values.ndim <= axis < values.ndim:
-        return None, None
+        return _UNKNOWN
     others = tuple(other for other in range(values.ndim) if other != axis % values.ndim)
-    return values.sum(axis=others, dtype=np.float64), np.abs(values).max(axis=others).astype(np.float64)
+    low, high = values.min(axis=others), values.max(axis=others)
+    return values.sum(axis=others, dtype=np.float64), low.astype(np.float64), high.astype(np.float64)
 
 
 def _joined(first: _Channels, second: _Channels) -> _Channels:
-    """Channel sums and magnitudes of two parts, neither of them empty."""
-    (sums, absmax), (more_sums, more_absmax) = first, second
-    if sums is None or absmax is None or more_sums is None or more_absmax is None or sums.shape != more_sums.shape:
-        return None, None
-    return sums + more_sums, np.maximum(absmax, more_absmax)
+    """Channel sums and extremes of two parts, neither of them empty."""
+    (sums, low, high), (more_sums, more_low, more_high) = first, second
+    if sums is None or low is None or high is None or more_sums is None or more_low is None or more_high is None:
+        return _UNKNOWN
+    if sums.shape != more_sums.shape:
+        return _UNKNOWN
+    return sums + more_sums, np.minimum(low, more_low), np.maximum(high, more_high)

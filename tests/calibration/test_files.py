@@ -56,7 +56,8 @@ def same(a: Statistics, b: Statistics) -> None:
         for first, second in (
             (one.histogram.counts, other.histogram.counts),
             (one.channel_sums, other.channel_sums),
-            (one.channel_absmax, other.channel_absmax),
+            (one.channel_low, other.channel_low),
+            (one.channel_high, other.channel_high),
         ):
             assert (first is None) == (second is None)
             assert first is None or first.tobytes() == second.tobytes()  # type: ignore[union-attr]
@@ -129,9 +130,9 @@ TEXTS = {
     "deep": (b'{"format":' + b"[" * 100_000, "it is not a calibration file"),
     "older": (
         b'{"format": "deploycompress calibration", "schema_version": 0}',
-        "its schema version is 0, this deploycompress reads 1; make it again",
+        "its schema version is 0, this deploycompress reads 2; make it again",
     ),
-    "newer": (b'{"format": "deploycompress calibration", "schema_version": 2}', "its schema version is 2"),
+    "newer": (b'{"format": "deploycompress calibration", "schema_version": 3}', "its schema version is 3"),
 }
 
 
@@ -164,8 +165,8 @@ EDITS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         r"npz: it is not the file that m.calib.json",
     ),
     "lie about a shape": (
-        lambda c: c["tensors"][0].update(sums=10**15),
-        r"'channel_sums/0' is float64\[3\] and should",
+        lambda c: c["tensors"][0].update(channels=10**15),
+        r"'channel_high/0' is float64\[3\] and should",
     ),
     "lie about a Gram matrix": (
         lambda c: c["grams"][0]["layer"].update(features=10**7),

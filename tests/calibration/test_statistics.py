@@ -60,6 +60,8 @@ def test_channel_statistics_do_not_depend_on_the_split(values: np.ndarray, cut: 
     assert merged.channel_absmax is not None
     assert merged.channel_sums is not None
     np.testing.assert_array_equal(merged.channel_absmax, np.abs(values).max(axis=others))
+    np.testing.assert_array_equal(merged.channel_low, values.min(axis=others))
+    np.testing.assert_array_equal(merged.channel_high, values.max(axis=others))
     np.testing.assert_allclose(merged.channel_sums, values.astype(np.float64).sum(axis=others), rtol=1e-12, atol=1e-12)
 
 
