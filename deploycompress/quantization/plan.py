@@ -14,6 +14,7 @@ from deploycompress.calibration.statistics import Statistics
 from deploycompress.errors import UnsupportedError
 from deploycompress.quantization.affine import Grid, grid
 from deploycompress.quantization.candidates import JOINERS, MOVERS, WEIGHTED, Candidates, constant, find, key, why_float
+from deploycompress.quantization.embeddings import plan_tables
 from deploycompress.quantization.spec import NodeForm, NodePlan, QuantPlan, QuantSpec
 from deploycompress.targets import Target
 
@@ -113,7 +114,7 @@ def plan(
     return QuantPlan(
         target.name,
         specs,
-        _nodes(model, found, "int8"),
+        _nodes(model, found, "int8") | plan_tables(model, exclude),
         pair_safe=rules.pair_safe,
         per_channel=rules.per_channel,
         quantize_bias=rules.quantize_bias,
@@ -150,7 +151,7 @@ def plan_dynamic(model: ir.Model, target: Target, exclude: frozenset[str] = froz
     return QuantPlan(
         target.name,
         {},
-        _nodes(model, found, "dynamic int8"),
+        _nodes(model, found, "dynamic int8") | plan_tables(model, exclude),
         pair_safe=target.quant.pair_safe,
         per_channel=target.quant.per_channel,
         quantize_bias=False,

@@ -2,6 +2,7 @@
 
     x -> Conv(W, b) -> Relu -> y   ==>   DQ(Q(x)) -> Conv(DQ(W8), DQ(b32)) -> Q -> DQ -> y
     x -> Gemm(W, b) -> y           ==>   DQ(Q(x)) -> Gemm(DQ(W8), DQ(b32)) -> y
+    lookups in tables              ==>   see `embeddings`
 
 W8 is symmetric int8 per output channel, b32 is int32 on the accumulator's grid, a Relu whose bound is the edge of the
 output grid disappears into saturation. ONNX Runtime fuses the two forms to QLinearConv and QGemm.
@@ -24,6 +25,7 @@ from deploycompress.quantization.affine import (
 )
 from deploycompress.quantization.bias_correction import convolution_shift, product_shift
 from deploycompress.quantization.candidates import WEIGHTED, is_depthwise, key
+from deploycompress.quantization.embeddings import write_tables
 from deploycompress.quantization.spec import NodePlan, QuantPlan
 from deploycompress.quantization.writer import Writer, bias_vector, float_weight, prune_initializers, weight_codes
 
@@ -55,6 +57,7 @@ def emit_qdq(model: ir.Model, plan: QuantPlan) -> ir.Model:
     for name, node_plan in plan.nodes.items():
         if node_plan.form == "float" and node_plan.op_type in ("Conv", "Gemm") and name in nodes:
             _keep_float(writer, nodes[name])
+    write_tables(writer, plan)
     prune_initializers(copy.graph)
     return copy
 

@@ -1,0 +1,99 @@
+"""Gather(table, ids) ==> Cast(Gather(codes, ids)) * Gather(scales, ids): 8-bit lookup tables with a scale a row.
+
+    table [V, H] float32  ==>  codes [V, H] int8, scales [V, 1] float32,  row = scale * code
+
+A lookup table is most of a small encoder's file and none of its time. One scale for the whole table would spend its
+range on the largest row; a scale a row costs 4 bytes in H and leaves a fifteenth of that error (docs/results.md). Only
+the rows that are looked up are turned back to float, with standard operators that every runtime has.
+
+Source: ONNX operators Gather, Cast, Mul.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from deploycompress.quantization.affine import quantize_weight
+from deploycompress.quantization.candidates import constant, key
+from deploycompress.quantization.spec import NodePlan, QuantPlan, WeightSpec
+from deploycompress.quantization.writer import Writer
+
+_WORTH_BYTES = 1 << 16  # the three nodes more cost several microseconds on every run
+
+
+def plan_tables(model: ir.Model, exclude: frozenset[str] = frozenset()) -> dict[str, NodePlan]:
+    """What becomes of every lookup in a constant float table of the main graph, by first output name.
+
+    Args:
+        model: The float graph.
+        exclude: First output names of nodes the user keeps float.
+    """
+    plans = {}
+    for node in model.graph:
+        tensor = constant(node.inputs[0]) if _is_lookup(node) else None
+        if tensor is None or tensor.dtype != ir.DataType.FLOAT:
+            continue
+        refusal = "excluded by the user" if key(node) in exclude else _why_float(node, tensor)
+        saved = tensor.size * 3 - 4 * tensor.shape.numpy()[0]
+        if not refusal and saved < _WORTH_BYTES:
+            refusal = f"8-bit rows would save {max(0, saved):,} bytes, which is not worth three nodes more"
+        reason = f"8-bit rows with a scale each save {saved:,} bytes"
+        spec = None if refusal else WeightSpec(bits=8, block=int(tensor.shape.numpy()[-1]))
+        form = "float" if refusal else "weight-only"
+        plans[key(node)] = NodePlan(key(node), node.name or "", "Gather", form, refusal or reason, weight=spec)  # type: ignore[arg-type]
+    return plans
+
+
+def write_tables(writer: Writer, plan: QuantPlan) -> None:
+    """Replaces the lookups that `plan` stores in 8 bits; lookups in one table share its codes."""
+    stored: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}
+    for node in list(writer.graph):
+        planned = plan.nodes.get(key(node))
+        if planned is None or planned.op_type != "Gather" or planned.form != "weight-only":
+            continue
+        table = node.inputs[0]
+        assert table is not None
+        assert table.const_value is not None
+        if table not in stored:
+            codes = quantize_weight(table.const_value.numpy(), 0)
+            stored[table] = (
+                writer.constant(f"{table.name}_quantized", codes.codes),
+                writer.constant(f"{table.name}_scale", codes.scale[:, None]),
+            )
+        _rewrite(writer, node, *stored[table])
+
+
+def _rewrite(writer: Writer, node: ir.Node, codes: ir.Value, scales: ir.Value) -> None:
+    """Gather in front of `node`, whose output name the product takes over."""
+    out = node.outputs[0]
+    float_type = {"to": ir.DataType.FLOAT}
+    picked = writer.node("Gather", [codes, node.inputs[1]], [f"{out.name}_codes"], before=node)
+    row = writer.node("Cast", [picked.outputs[0]], [f"{out.name}_unscaled"], before=node, attributes=float_type)
+    scale = writer.node("Gather", [scales, node.inputs[1]], [f"{out.name}_scale"], before=node)
+    product = writer.node("Mul", [row.outputs[0], scale.outputs[0]], [f"{out.name}_row"], before=node)
+    final, name = product.outputs[0], out.name
+    final.dtype, final.shape = ir.DataType.FLOAT, out.shape
+    out.replace_all_uses_with(final, replace_graph_outputs=True)
+    writer.graph.remove(node, safe=True)
+    final.name = name
+
+
+def _is_lookup(node: ir.Node) -> bool:
+    axis = node.attributes.get("axis")
+    return node.op_type == "Gather" and node.domain in ("", "ai.onnx") and (axis is None or axis.value == 0)
+
+
+def _why_float(node: ir.Node, table: ir.TensorProtocol) -> str:
+    value = node.inputs[0]
+    assert value is not None
+    if constant(node.inputs[1]) is not None:
+        return "its indices are constant"
+    if len(table.shape) != 2:
+        return f"the table has {len(table.shape)} axes, not rows and columns"
+    others = sorted({use.node.op_type for use in value.uses() if use.idx != 0 or not _is_lookup(use.node)})
+    if others or value.is_graph_output():
+        return f"the table is also read by {', '.join(others) or 'the caller'}, which needs it in float"
+    if not np.isfinite(table.numpy()).all():
+        return "the table holds NaN or infinity"
+    return ""
