@@ -10,7 +10,7 @@ nothing moves, or gains have become small. Each row starts from the better of GP
 it worse.
 
 AdaRound minimises the same error over floor or ceiling, by gradient descent on a relaxation. Against brute force over
-all floors and ceilings of small layers this search ends within two percent (`test_adaround.py`), so there is little left
+all floors and ceilings of small layers this search ends within two percent (`test_adaround.py`): there is little left
 that AdaRound could find.
 
 Source: Nagel et al., AdaRound, ICML 2020 (arXiv:2004.10568), equation 20 (the quadratic objective).
@@ -142,4 +142,5 @@ class _Part:
             self.codes[at, j] += up[at]
             self.codes[at, other] += answer[at]
             self.slopes[at] -= np.multiply.outer(first, self.hessian[j]) + second[:, None] * self.hessian[other]
-        return up != 0
+        gained: NDArray[np.bool_] = up != 0
+        return gained
