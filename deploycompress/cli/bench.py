@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from deploycompress.cli import console
+from deploycompress.cli.shares import share
 from deploycompress.errors import GateError
 
 
@@ -67,7 +68,7 @@ def bench(
 
     Each model runs in fresh processes, in interleaved rounds. FASTER and SLOWER are said only beyond the noise.
     """
-    drop = None if max_drop is None else _share(max_drop)
+    drop = None if max_drop is None else share(max_drop, "--max-drop")
 
     from deploycompress.cli.reports import check_writable, write
     from deploycompress.flow.bench import bench as measure
@@ -120,19 +121,3 @@ def bench(
     failed = [gate for gate in report.gates if not gate.met]
     if failed:
         raise GateError("; ".join(f"{gate.name} was not met ({gate.detail})" for gate in failed))
-
-
-def _share(text: str) -> float:
-    """0.01 from "1%" or "0.01".
-
-    Raises:
-        typer.BadParameter: It is no share between 0 and 1.
-    """
-    number, unit = (text[:-1], 100.0) if text.endswith("%") else (text, 1.0)
-    try:
-        share = float(number) / unit
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no number; write 1% or 0.01", param_hint="--max-drop") from error
-    if not 0 <= share <= 1:
-        raise typer.BadParameter(f"{text!r} is not between 0 and 100 %; write 1% or 0.01", param_hint="--max-drop")
-    return share

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploycompress.cli.console import JsonOption, show_settings, stderr, stdout, track, write_json
-from deploycompress.errors import GateError, UsageError
+from deploycompress.cli.shares import share
+from deploycompress.errors import GateError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    from deploycompress.flow.accuracy_search import Trial
+    from deploycompress.flow.keeping import Kept
     from deploycompress.flow.quantized import QuantizeResult
     from deploycompress.records.formats import Kind
 
@@ -54,6 +57,23 @@ def quantize(
     accept_data: Annotated[
         bool, typer.Option("--accept-data", help="Calibrate on samples that the data doctor rejects.")
     ] = False,
+    eval_data: Annotated[
+        str | None, typer.Option("--eval", help="Samples that accuracy is measured on, other than those of --calib.")
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="File of labels, where --eval does not hold them.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="What --max-drop is about: top-1, f1 ... or module:function (see bench).")
+    ] = None,
+    eval_limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples of --eval.")] = None,
+    max_drop: Annotated[
+        str | None,
+        typer.Option(help="The most the metric may lose, in points: 1% or 0.01. Layers are left float until it holds."),
+    ] = None,
+    min_agreement: Annotated[
+        str | None,
+        typer.Option(help="The least share of decisions equal to the float model's, without labels: 99%."),
+    ] = None,
+    budget: Annotated[float, typer.Option(min=0, help="Seconds to look for layers to leave float.")] = 300.0,
     no_measure: Annotated[bool, typer.Option("--no-measure", help="Do not time anything.")] = False,
     allow_slower: Annotated[
         bool, typer.Option("--allow-slower", help="Accept a file that was measured slower than the float model.")
@@ -62,12 +82,19 @@ def quantize(
 ) -> None:
     """Quantize to int8 in the form the target's kernels run fastest, and say what it bought."""
     if ranges not in _METHODS:
-        raise UsageError(f"unknown range method {ranges!r}", where="--ranges", remedy=f"choose {', '.join(_METHODS)}")
+        raise UnknownNameError("range method", ranges, _METHODS, where="--ranges")
+    drop = None if max_drop is None else share(max_drop, "--max-drop")
+    agreement = None if min_agreement is None else share(min_agreement, "--min-agreement")
+    from deploycompress.flow.goal import Goal
     from deploycompress.flow.host import described, resolve
     from deploycompress.flow.quantize import quantize as run
     from deploycompress.records.formats import Format
 
     wanted = Format(_kind(form, dynamic=dynamic))
+    goal = None
+    if any(option is not None for option in (eval_data, labels, metric, eval_limit, max_drop, min_agreement)):
+        goal = Goal(drop, agreement, eval_data, metric, labels, limit=eval_limit, budget_s=budget)
+        goal.check()
     chosen = resolve(target)
     output = output or model.with_name(f"{model.stem}.int8.onnx")
     show_settings(
@@ -81,6 +108,8 @@ def quantize(
             "preprocess": preprocess,
             "ranges": ranges if wanted.calibrates else None,
             "exclude": ", ".join(exclude or []) or None,
+            "evaluation": eval_data,
+            "keeps": goal.asked if goal is not None else None,
         },
     )
     result = run(
@@ -98,10 +127,17 @@ def quantize(
         exclude=exclude or [],
         accept_data=accept_data,
         measure=not no_measure,
+        goal=goal,
         track=track,
     )
     _print(result, stderr if str(json_path) == "-" else stdout)
     write_json(result, json_path)
+    if result.goal is not None and not result.goal.met:
+        raise GateError(
+            f"{result.goal.limit} was not met: {result.goal.said}",
+            where=str(result.output),
+            remedy="the best model found was written all the same",
+        )
     if result.is_slower and not allow_slower:
         raise GateError(
             "the int8 model is slower than the float one on this machine",
@@ -130,9 +166,34 @@ def _print(result: QuantizeResult, write: Callable[[str], None]) -> None:
     if result.samples:
         rest = " (--all-samples uses the rest)" if result.samples < result.available else ""
         write(f"calibrated on {result.samples} of {result.available} samples: {result.ended}{rest}")
+    if result.goal is not None:
+        _print_goal(result.goal, result.bytes_before, write)
     for note in result.notes:
         write(f"note: {note}")
     write(f"{result.output}: {verdict(result)}")
+
+
+def _print_goal(kept: Kept, bytes_before: int, write: Callable[[str], None]) -> None:
+    from deploycompress.cli.tables import render
+    from deploycompress.report import words
+
+    def row(trial: Trial) -> tuple[object, ...]:
+        speed = "not measured" if trial.comparison is None else words.ratio_interval(trial.comparison)
+        smaller = words.smaller(bytes_before / trial.size_bytes)
+        mark = "written" if trial.float_layers == kept.float_layers else ""
+        return (len(trial.float_layers), words.size(trial.size_bytes), smaller, speed, trial.said, mark)
+
+    if kept.baseline is not None:
+        write(f"float model: {kept.baseline.metric} {words.metric(kept.baseline)} on {kept.samples:,} samples")
+    headers = ("float for accuracy", "size", "", "against float", "accuracy", "")
+    write(render(headers, [row(trial) for trial in kept.pareto]))
+    write(f"{kept.limit}: {'met' if kept.met else 'NOT MET'} after {_models(len(kept.trials))} ({kept.ended})")
+    for note in kept.notes:
+        write(f"note: {note}")
+
+
+def _models(count: int) -> str:
+    return f"{count} model{'' if count == 1 else 's'} tried"
 
 
 def verdict(result: QuantizeResult) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,9 +17,17 @@ from deploycompress.measurement.metrics.classes import LEAST_CLASSES_FOR_TOP5, T
 from deploycompress.measurement.metrics.metric import Metric
 from deploycompress.records.measured import Accuracy, Fidelity, Flip
 from deploycompress.records.progress import Track, silent
-from deploycompress.runtime.session import Session
+from deploycompress.runtime.session import Feed
 
 BATCH_SIZE = 32
+
+
+class Runs(Protocol):
+    """An open model."""
+
+    def run(self, feed: Feed) -> Mapping[str, Any]:
+        """Outputs by name for one feed."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class _Pending:
 
 
 def evaluate(
-    sessions: Sequence[Session],
+    sessions: Sequence[Runs],
     samples: Samples,
     *,
     output: str | None = None,
@@ -92,7 +100,7 @@ def evaluate(
     return tuple(_finished(model, pending[0], names) for model in pending)
 
 
-def check_metric(session: Session, samples: Samples, metric: Metric, output: str | None) -> None:
+def check_metric(session: Runs, samples: Samples, metric: Metric, output: str | None) -> None:
     """Judges the first batch, so that a metric that does not fit is refused before anything is timed.
 
     Raises:

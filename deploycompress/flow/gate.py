@@ -83,11 +83,11 @@ class Gate:
         content = models.serialize(model)
         weights_dir: Path | None = models.weights_dir(model)
         session = Session(content, self.config, weights_dir=weights_dir)
-        return Candidate(model, session, len(nodes(model)), len(content) + _external_bytes(model))
+        return Candidate(model, session, len(nodes(model)), len(content) + external_bytes(model))
 
     def weigh(self, model: ir.Model) -> Candidate:
         """Counts nodes and bytes of `model` without opening it."""
-        return Candidate(model, None, len(nodes(model)), len(models.serialize(model)) + _external_bytes(model))
+        return Candidate(model, None, len(nodes(model)), len(models.serialize(model)) + external_bytes(model))
 
     def disagreement(self, session: Session) -> str | None:
         """The first difference to the original outputs on any feed, or None."""
@@ -237,6 +237,7 @@ def _interval(comparison: Comparison | None) -> str:
     return f"x{comparison.speedup:.2f} [{comparison.interval.low:.2f}, {comparison.interval.high:.2f}]"
 
 
-def _external_bytes(model: ir.Model) -> int:
+def external_bytes(model: ir.Model) -> int:
+    """Bytes of the weights that lie outside the file."""
     tensors = (value.const_value for graph in model.graphs() for value in graph.initializers.values())
     return sum(tensor.nbytes for tensor in tensors if isinstance(tensor, ir.ExternalTensor))

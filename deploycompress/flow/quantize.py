@@ -10,28 +10,23 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-import onnx_ir as ir
-
 from deploycompress import model as models
 from deploycompress.calibration import RangeMethod
 from deploycompress.calibration.header import DataOrigin
 from deploycompress.data import Samples
-from deploycompress.errors import UnsupportedError, UsageError
+from deploycompress.errors import UsageError
 from deploycompress.flow import verdict as words
-from deploycompress.flow.executed import named
-from deploycompress.flow.floats import rewrite
-from deploycompress.flow.gathering import FromSamples, Gather, ended
-from deploycompress.flow.given import Given, receive
-from deploycompress.flow.making import Dynamic, Made, Maker, Static
-from deploycompress.flow.origins import FromFile
-from deploycompress.flow.planner import Planner
+from deploycompress.flow.draft import draft, require_some
+from deploycompress.flow.gathering import ended
+from deploycompress.flow.given import receive
+from deploycompress.flow.goal import Goal
+from deploycompress.flow.judge import baseline, judge_for
+from deploycompress.flow.keeping import Kept, keep_accuracy
 from deploycompress.flow.quantized import QuantizeResult
 from deploycompress.flow.rollback import roll_back
-from deploycompress.flow.selection import nodes_named
 from deploycompress.flow.self_check import self_check
 from deploycompress.flow.source import check_output
 from deploycompress.measurement.environment import environment
-from deploycompress.quantization.candidates import WEIGHTED
 from deploycompress.quantization.plan import require_int8
 from deploycompress.records.formats import Format
 from deploycompress.records.progress import Track, silent
@@ -58,6 +53,7 @@ def quantize(
     exclude: Sequence[str] = (),
     accept_data: bool = False,
     measure: bool = True,
+    goal: Goal | None = None,
     track: Track = silent,
 ) -> QuantizeResult:
     """Writes a quantized form of `source` to `output`.
@@ -77,6 +73,7 @@ def quantize(
         exclude: Globs over node and tensor names of `source` to leave float.
         accept_data: Calibrate on samples that the data doctor rejects; what it found stands in the notes.
         measure: Whether latency takes part: layers that are faster float stay float, and the result is timed.
+        goal: What accuracy or agreement it must keep; layers are left float until it does.
         track: Shows progress.
 
     Raises:
@@ -106,16 +103,18 @@ def quantize(
     )
     measured_here = measure and words.elsewhere(target, environment().machine, environment().cpu_flags) is None
 
-    only = None if given.saved is None else given.saved.rewrites
-    floats, rewrites = rewrite(given.model, given.original, given.feeds, given.config, only=only)
-    floats = named(floats)
-    excluded = nodes_named(given.model, floats, given.excluded)
-    maker = _maker(form, floats, rewrites, given, target, None if all_samples else method, method, track)
-    made = maker(excluded)
-    _require_some(made)
-    float_layers: tuple[str, ...] = ()
+    judge = None if goal is None else judge_for(goal, given, preprocess=preprocess, tokenizer=tokenizer, track=track)
+    floats = None if judge is None else baseline(judge, track)
+    drafted = draft(given, form, target, method=method, all_samples=all_samples, track=track)
+    made = drafted.made()
+    require_some(made)
+    float_layers: dict[str, str] = {}
     if form.calibrates and measured_here:
-        made, float_layers = roll_back(floats, maker, excluded, made, given.timed, given.config)
+        made, float_layers = roll_back(drafted, made, given.timed, given.config)
+    kept: Kept | None = None
+    if judge is not None and floats is not None:
+        timed = given.timed if measured_here else None
+        made, kept = keep_accuracy(drafted, made, float_layers, judge, floats, given, timed=timed, track=track)
     models.save(made.model, output, track=track)
     samples, origin = given.samples, given.origin
     compared = given.feeds if samples is None else (sample.feed for sample in islice(samples, _FIDELITY_SAMPLES))
@@ -126,8 +125,8 @@ def quantize(
         target=target.name,
         form=form.name,
         nodes=tuple(made.plan.nodes.values()),
-        rewrites=rewrites,
-        float_layers=float_layers,
+        rewrites=drafted.rewrites,
+        float_layers=tuple(float_layers),
         samples=made.samples,
         available=0 if origin is None or not form.calibrates else origin.feeds,
         ended="no sample was needed" if origin is None or not form.calibrates else ended(made.samples, origin.feeds),
@@ -141,6 +140,7 @@ def quantize(
         fidelity=checked.fidelity,
         compared_on="samples" if samples is not None and samples.valid_for_accuracy else "random inputs",
         comparison=checked.comparison,
+        goal=kept,
         notes=(*_notes(samples, origin, made.samples, target), *given.admitted),
     )
 
@@ -152,37 +152,6 @@ def _require_samples(form: Format, calib: str | None, calibration: Path | None) 
         )
     if calibration is not None and not form.calibrates:
         raise UsageError(f"{form.name} finds its scales at run time", remedy="leave --calibration or --dynamic out")
-
-
-def _maker(
-    form: Format,
-    floats: ir.Model,
-    rewrites: tuple[str, ...],
-    given: Given,
-    target: Target,
-    until_settled: RangeMethod | None,
-    method: RangeMethod,
-    track: Track,
-) -> Maker:
-    """The maker of this form."""
-    if form.kind == "dynamic":
-        return Dynamic(floats, target)
-    gather: Gather
-    if given.saved is not None:
-        gather = FromFile(given.saved, rewrites)
-    else:
-        assert given.samples is not None
-        gather = FromSamples(floats, given.samples, given.config, until_settled, track)
-    return Static(Planner(floats, target, method, gather, given.config))
-
-
-def _require_some(made: Made) -> None:
-    nodes = made.plan.nodes.values()
-    if not any(planned.form != "float" and planned.op_type in WEIGHTED for planned in nodes):
-        reasons = list(dict.fromkeys(f"{planned.op_type}: {planned.reason}" for planned in nodes))
-        raise UnsupportedError(
-            f"no layer can run in int8 on {made.plan.target} ({'; '.join(reasons[:3]) or 'there is none with weights'})"
-        )
 
 
 def _notes(samples: Samples | None, origin: DataOrigin | None, used: int, target: Target) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from deploycompress.data import Skipped
+from deploycompress.flow.keeping import Kept
 from deploycompress.quantization.spec import NodePlan
 from deploycompress.records.measured import Comparison, Fidelity
 
@@ -36,6 +37,7 @@ class QuantizeResult:
         fidelity: Outputs against the float model.
         compared_on: What the two were run on: calibration samples, or random inputs where none were given.
         comparison: Latency against the float model, or None where this machine is not the target.
+        goal: How the limit on accuracy was kept; None where none was asked for.
         notes: What the figures do not say by themselves.
     """
 
@@ -59,6 +61,7 @@ class QuantizeResult:
     fidelity: Fidelity
     compared_on: Literal["samples", "random inputs"]
     comparison: Comparison | None
+    goal: Kept | None
     notes: tuple[str, ...]
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploycompress.cli.app import main
+from tests.flow.test_keeping import source as source  # a fixture
 from tests.flow.test_quantize import saved
 from tests.quantization.nets import residual_net
 
@@ -37,3 +38,26 @@ def test_a_misspelt_form_names_the_nearest(run: Run, tmp_path: Path) -> None:
 def test_two_forms_contradict(run: Run, tmp_path: Path) -> None:
     code, _, err = run(saved(residual_net(), tmp_path), "--dynamic", "--form", "static")
     assert (code, err) == (2, "error: --dynamic and --form static contradict each other; leave one of them out\n")
+
+
+def test_a_missed_limit_exits_with_1_and_the_file_is_there(run: Run, source: Path) -> None:
+    code, out, err = run(
+        source, "--calib", f"{source.with_name('samples.py')}:calibration", "--min-agreement", "100%", "--budget", "0"
+    )
+    output = source.with_name("float.int8.onnx")
+    assert code == 1
+    assert f"error: {output}: --min-agreement 100% was not met: same decision on " in err
+    assert "the best model found was written all the same" in err
+    assert "--min-agreement 100%: NOT MET after " in out
+    assert output.exists()
+
+
+def test_a_limit_that_is_none_is_refused(run: Run, source: Path) -> None:
+    code, _, err = run(source, "--calib", "random", "--eval", "d", "--max-drop", "one")
+    assert (code, err) == (2, "error: --max-drop: 'one' is no number; write 1% or 0.01\n")
+
+
+def test_evaluation_samples_without_a_limit_are_refused(run: Run, source: Path) -> None:
+    code, _, err = run(source, "--calib", "random", "--eval", "d")
+    assert code == 2
+    assert "error: evaluation samples need one limit; give --max-drop 1% (of the metric) or --min-agreement" in err

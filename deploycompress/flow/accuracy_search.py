@@ -1,0 +1,202 @@
+"""quantized graph that misses a limit + layers by harm -> the one that meets it with the fewest layers float.
+
+1. The k most harmful layers become float: k doubles until the limit is met, then bisection between the last two.
+2. Trimming: each of them, the least harmful first, is quantized again where the limit still holds.
+
+Every trial is a whole model on all evaluation samples, because errors of layers partly cancel. More float layers need
+not mean a better score, so bisection finds a k that holds and not certainly the least one; trimming makes up for it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from deploycompress import model as models
+from deploycompress.flow.draft import Draft
+from deploycompress.flow.gate import external_bytes
+from deploycompress.flow.judge import Judge
+from deploycompress.flow.making import Made
+from deploycompress.flow.sensitivity import Sensitivity
+from deploycompress.measurement.compare import quick_compare
+from deploycompress.records.measured import Accuracy, Comparison, Fidelity
+from deploycompress.records.progress import Track
+from deploycompress.runtime.session import Feed, Session
+
+_TIMED_S = 0.6
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A model that was tried.
+
+    Attributes:
+        float_layers: First output names of the layers that accuracy made float.
+        size_bytes: Size of the file.
+        accuracy: The metric with its drop; None where agreement is judged.
+        fidelity: Outputs against the float model.
+        comparison: Latency against the float model; None where it was not timed.
+        shortfall: By how much it misses the limit; 0 or less where it meets it.
+        said: The judged figure in words.
+    """
+
+    float_layers: tuple[str, ...]
+    size_bytes: int
+    accuracy: Accuracy | None
+    fidelity: Fidelity | None
+    comparison: Comparison | None
+    shortfall: float
+    said: str
+
+    @property
+    def met(self) -> bool:
+        """Whether it meets the limit."""
+        return self.shortfall <= 0
+
+
+class _Ended(Exception):
+    """The budget is spent."""
+
+
+@dataclass
+class Search:
+    """Tries graphs, and keeps the best.
+
+    Attributes:
+        drafted: Makes quantized graphs.
+        judge: Scores them.
+        released: Layers that are float already, with reasons.
+        timed: What is timed; None to time nothing.
+        budget_s: Seconds it may take.
+        track: Shows progress.
+        trials: What was tried, in order.
+        ended: Why it ended.
+    """
+
+    drafted: Draft
+    judge: Judge
+    released: Mapping[str, str]
+    timed: Feed | None
+    budget_s: float
+    track: Track
+    trials: list[Trial] = field(default_factory=list)
+    ended: str = ""
+    _best: Made | None = None
+
+    @property
+    def best(self) -> Made:
+        """The graph to go on with."""
+        assert self._best is not None
+        return self._best
+
+    @property
+    def chosen(self) -> Trial:
+        """The trial of `best`."""
+        return min(self.trials, key=_rank)
+
+    def run(self, made: Made, order: Callable[[], Sequence[Sensitivity]]) -> None:
+        """Tries `made`; where it misses the limit, leaves layers float until one meets it or the budget is spent.
+
+        Args:
+            made: The graph with as few float layers as it can have.
+            order: Gives the layers, the most harmful first; it is asked only where the search needs them.
+        """
+        started = time.monotonic()
+        try:
+            if self._try(made, {}).met:
+                self.ended = "the first model met the limit"
+                return
+            layers = order()
+            self._search(layers, lambda: time.monotonic() - started > self.budget_s)
+            self.ended = "every layer was considered"
+        except _Ended:
+            self.ended = f"the budget of {self.budget_s:g} s was spent"
+        except KeyboardInterrupt:
+            if self._best is None:
+                raise
+            self.ended = "interrupted"
+
+    def _search(self, layers: Sequence[Sensitivity], spent: Callable[[], bool]) -> None:
+        reasons = {each.node: _reason(each, rank, len(layers)) for rank, each in enumerate(layers, 1)}
+        names = list(reasons)
+
+        def holds(chosen: Sequence[str]) -> bool:
+            if spent():
+                raise _Ended
+            released = {name: reasons[name] for name in chosen}
+            return self._try(self.drafted.made({**self.released, **released}), released).met
+
+        count = fewest(len(names) - 1, lambda k: holds(names[:k]))
+        if count is not None:
+            trimmed(names[:count], holds)
+
+    def _try(self, made: Made, released: dict[str, str]) -> Trial:
+        content = models.serialize(made.model)
+        session = Session(content, self.judge.original.session.config, weights_dir=models.weights_dir(made.model))
+        number = len(self.trials) + 1
+        score = self.judge(
+            session, lambda items, _, total=None: self.track(items, f"trial {number}: {len(released)} float", total)
+        )
+        trial = Trial(
+            float_layers=tuple(released),
+            size_bytes=len(content) + external_bytes(made.model),
+            accuracy=score.evaluation.accuracy,
+            fidelity=score.evaluation.fidelity,
+            comparison=self._compared(session),
+            shortfall=score.shortfall,
+            said=score.said,
+        )
+        if all(_rank(trial) < _rank(other) for other in self.trials):
+            self._best = made
+        self.trials.append(trial)
+        return trial
+
+    def _compared(self, session: Session) -> Comparison | None:
+        if self.timed is None:
+            return None
+        return quick_compare(self.judge.original.session, session, self.timed, budget_s=_TIMED_S)
+
+
+def _rank(trial: Trial) -> tuple[float, float]:
+    """The smaller the better: those that meet the limit by their float layers, the others behind by their shortfall."""
+    return (0.0, len(trial.float_layers)) if trial.met else (1.0, trial.shortfall)
+
+
+def _reason(layer: Sensitivity, rank: int, count: int) -> str:
+    left = f"alone quantized it leaves {layer.sqnr_db:.1f} dB at the output"
+    return f"float for accuracy: {left} (rank {rank} of {count})"
+
+
+def fewest(most: int, holds: Callable[[int], bool]) -> int | None:
+    """The least k in 1 .. most that holds, where every larger one does too; None where not even `most` holds."""
+    low, high = 0, 1
+    while high < most and not holds(high):
+        low, high = high, 2 * high
+    if high >= most:
+        high = most
+        if most < 1 or low >= most or not holds(most):
+            return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def trimmed(names: Sequence[str], holds: Callable[[Sequence[str]], bool]) -> tuple[str, ...]:
+    """Those of `names` that are left when each, from the last, is dropped where the others hold; one at least stays."""
+    kept = list(names)
+    for name in reversed(names):
+        rest = [each for each in kept if each != name]
+        if rest and holds(rest):
+            kept = rest
+    return tuple(kept)
+
+
+def pareto(trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """The trials that no other beats in both size and score, smallest first."""
+    best: list[Trial] = []
+    for trial in sorted(trials, key=lambda each: (each.size_bytes, each.shortfall)):
+        if not best or trial.shortfall < best[-1].shortfall:
+            best.append(trial)
+    return tuple(best)

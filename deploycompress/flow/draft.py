@@ -1,0 +1,99 @@
+"""float model, open + form -> everything that quantized graphs of it are made from, for any nodes left float."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import onnx_ir as ir
+
+from deploycompress.calibration import RangeMethod
+from deploycompress.errors import UnsupportedError
+from deploycompress.flow.executed import named
+from deploycompress.flow.floats import rewrite
+from deploycompress.flow.gathering import FromSamples, Gather
+from deploycompress.flow.given import Given
+from deploycompress.flow.making import Dynamic, Made, Maker, Static
+from deploycompress.flow.origins import FromFile
+from deploycompress.flow.planner import Planner
+from deploycompress.flow.selection import nodes_named
+from deploycompress.quantization.candidates import WEIGHTED
+from deploycompress.records.formats import Format
+from deploycompress.records.progress import Track
+from deploycompress.targets import Target
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A float graph, rewritten for quantization, and what quantizes it.
+
+    Attributes:
+        floats: The float graph; every node has a name of its own.
+        rewrites: Exact rewrites that made it.
+        excluded: First output names of the nodes the user keeps float.
+        maker: Quantizes `floats`.
+    """
+
+    floats: ir.Model
+    rewrites: tuple[str, ...]
+    excluded: frozenset[str]
+    maker: Maker
+
+    def made(self, released: Mapping[str, str] = _NONE) -> Made:
+        """The quantized graph that leaves the nodes `released` float too (reason by first output name)."""
+        made = self.maker(self.excluded | released.keys())
+        nodes = dict(made.plan.nodes)
+        for name, reason in released.items():
+            if name in nodes:
+                nodes[name] = replace(nodes[name], reason=reason)
+        return replace(made, plan=replace(made.plan, nodes=nodes))
+
+
+def draft(
+    given: Given,
+    form: Format,
+    target: Target,
+    *,
+    method: RangeMethod,
+    all_samples: bool,
+    track: Track,
+) -> Draft:
+    """Rewrites the graph and chooses its maker; see `quantize` for the arguments.
+
+    Raises:
+        UnsupportedError: A node that was excluded cannot be told apart after rewriting.
+        CalibrationRejectedError: The saved statistics do not fit the rewritten graph.
+    """
+    only = None if given.saved is None else given.saved.rewrites
+    floats, rewrites = rewrite(given.model, given.original, given.feeds, given.config, only=only)
+    floats = named(floats)
+    excluded = nodes_named(given.model, floats, given.excluded)
+    if form.kind == "dynamic":
+        return Draft(floats, rewrites, excluded, Dynamic(floats, target))
+    gather: Gather
+    if given.saved is not None:
+        gather = FromFile(given.saved, rewrites)
+    else:
+        assert given.samples is not None
+        gather = FromSamples(floats, given.samples, given.config, None if all_samples else method, track)
+    return Draft(floats, rewrites, excluded, Static(Planner(floats, target, method, gather, given.config)))
+
+
+def require_some(made: Made) -> None:
+    """Refuses a plan that leaves every layer float.
+
+    Raises:
+        UnsupportedError: It does; the message says why.
+    """
+    layers = [planned for planned in made.plan.nodes.values() if planned.op_type in WEIGHTED]
+    if any(planned.form != "float" for planned in layers):
+        return
+    if not layers:
+        raise UnsupportedError("there is nothing to quantize: no Conv, Gemm or MatMul has weights")
+    reasons = list(dict.fromkeys(f"{planned.op_type}: {planned.reason}" for planned in layers))
+    raise UnsupportedError(
+        f"0 of {len(layers)} layers can be quantized for {made.plan.target} ({'; '.join(reasons[:3])})"
+    )
