@@ -35,8 +35,17 @@ def bench(
     provider: Annotated[
         str | None, typer.Option(help="Execution providers to measure on, with commas: cpu,cuda.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; the target's or all available.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Samples per run in the latency measurement.")] = 1,
+    threads: Annotated[
+        str | None, typer.Option(help="Threads; the target's or all available. Several with commas: a sweep.")
+    ] = None,
+    batch: Annotated[str, typer.Option(help="Samples per run in the latency measurement: 1 or 1,8.")] = "1",
+    seq: Annotated[
+        str | None, typer.Option(help="Sequence lengths to time at: 8,128, or name=8,128 where several axes are free.")
+    ] = None,
+    instances: Annotated[
+        str | None, typer.Option(help="Also count samples a second of so many processes at once: 2 or 1,2,4.")
+    ] = None,
+    pin: Annotated[bool, typer.Option("--pin", help="Confine each process to processors of its own.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="At least so many interleaved rounds.")] = 30,
     seconds: Annotated[float, typer.Option(min=0, help="At least so many seconds per model.")] = 3.0,
     launches: Annotated[int, typer.Option(min=2, help="Fresh processes per model.")] = 5,
@@ -69,10 +78,17 @@ def bench(
     Each model runs in fresh processes, in interleaved rounds. FASTER and SLOWER are said only beyond the noise.
     """
     drop = None if max_drop is None else share(max_drop, "--max-drop")
+    batches, thread_counts, parallel = (
+        _counts(batch, "--batch"),
+        _counts(threads, "--threads"),
+        _counts(instances, "--instances"),
+    )
+    axis, _, lengths = (seq or "").rpartition("=")
 
     from deploycompress.cli.reports import check_writable, write
     from deploycompress.flow.bench import bench as measure
     from deploycompress.flow.host import resolve
+    from deploycompress.flow.sweep import Lengths
 
     profile = None if target is None else resolve(target)
     providers = [name for name in (provider or "").split(",") if name.strip()] or None
@@ -87,7 +103,10 @@ def bench(
             "target": target,
             "providers": ", ".join(providers or (profile.providers if profile else ("cpu",))),
             "threads": threads or (profile.threads if profile else None) or "all available",
+            "pinned": "yes" if pin else "no",
             "batch": batch,
+            "sequence length": seq or "as the samples have it",
+            "processes at once": instances,
             "stop rule": f"{launches} processes a model, at least {rounds} rounds and {seconds:g} s a model",
             "speed-up at least": require_speedup,
             "drop at most": max_drop,
@@ -105,8 +124,11 @@ def bench(
         metric=metric,
         limit=limit,
         execution_providers=providers,
-        threads=threads,
-        batch=batch,
+        threads=thread_counts,
+        batches=batches,
+        lengths=Lengths(_counts(lengths, "--seq"), axis or None) if seq else None,
+        instances=parallel,
+        pin=pin,
         rounds=rounds,
         seconds=seconds,
         launches=launches,
@@ -121,3 +143,15 @@ def bench(
     failed = [gate for gate in report.gates if not gate.met]
     if failed:
         raise GateError("; ".join(f"{gate.name} was not met ({gate.detail})" for gate in failed))
+
+
+def _counts(text: str | None, option: str) -> tuple[int, ...]:
+    """(1, 8) from "1,8", each once; empty from None.
+
+    Raises:
+        typer.BadParameter: It is no list of positive numbers.
+    """
+    words = [] if text is None else text.split(",")
+    if not all(word.strip().isdecimal() and int(word) > 0 for word in words):
+        raise typer.BadParameter(f"{text!r} is no list of positive numbers; write 1 or 1,8", param_hint=option)
+    return tuple(dict.fromkeys(int(word) for word in words))

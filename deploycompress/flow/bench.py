@@ -1,34 +1,35 @@
 """model files -> Report: latency, size, accuracy and memory of each, with intervals, against the first.
 
 1. probe each file in a process of its own; 2. read the evaluation data; 3. time all models side by side, once per
-provider; 4. run the evaluation data through them; 5. compare, judge, say what was not measured and why.
+provider and setting; 4. run the evaluation data through them; 5. compare, judge, say what was not measured and why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 from deploycompress import __version__, data
 from deploycompress.data import Samples
-from deploycompress.errors import EnvironmentLacksError, UnsupportedError, UsageError
-from deploycompress.flow import limits, verdict
+from deploycompress.errors import EnvironmentLacksError, UsageError
+from deploycompress.flow import limits, sweep, verdict
+from deploycompress.flow.doctor import clashing_wheels, installed
 from deploycompress.flow.evaluate import Evaluation, check_metric, evaluate
+from deploycompress.flow.rows import Conditions, measured_rows, swept
 from deploycompress.flow.subjects import Subject, check_feed, subjects
-from deploycompress.measurement import latency, providers
+from deploycompress.measurement import providers
 from deploycompress.measurement.environment import environment
 from deploycompress.measurement.metrics.choice import named
 from deploycompress.measurement.metrics.metric import Metric
 from deploycompress.records.progress import Track, silent
-from deploycompress.records.report import MEASURED, DataSource, Gate, Report, Row, Settings, SkippedSample
+from deploycompress.records.report import DataSource, Gate, Report, Row, Settings, SkippedSample, SweepRow
 from deploycompress.records.steps import StepOutcome
 from deploycompress.runtime.session import CPU, Feed, Session, SessionConfig
 from deploycompress.runtime.threads import available_threads
 from deploycompress.targets import Target
 
-_LATENCY_FEEDS = 4
 _RANDOM_SAMPLES = 32
 
 
@@ -44,8 +45,11 @@ def bench(
     metric: str | None = None,
     limit: int | None = None,
     execution_providers: Sequence[str] | None = None,
-    threads: int | None = None,
-    batch: int = 1,
+    threads: Sequence[int] = (),
+    batches: Sequence[int] = (1,),
+    lengths: sweep.Lengths | None = None,
+    instances: Sequence[int] = (),
+    pin: bool = False,
     rounds: int = 30,
     seconds: float = 3.0,
     launches: int = 5,
@@ -72,8 +76,12 @@ def bench(
             numbers and class scores, and Pearson's correlation for real numbers.
         limit: At most so many samples.
         execution_providers: Names such as "cpu" or "cuda"; all models are measured on each.
-        threads: Intra-op threads; the target's, else all that are available.
-        batch: Samples per run in the latency measurement.
+        threads: Numbers of intra-op threads; the target's, else all that are available.
+        batches: Numbers of samples per run in the latency measurement.
+        lengths: Sequence lengths. Models are timed at every combination of the three; the first makes the rows, on
+            which limits are judged, and all make the sweep.
+        instances: Also counts the samples a second of so many processes at once.
+        pin: Confine each process to processors of its own.
         rounds: At least so many interleaved rounds.
         seconds: At least so many seconds per model.
         launches: Fresh processes per model.
@@ -90,8 +98,10 @@ def bench(
         DataRejectedError: No sample is usable, or a label is no class of the model.
         UsageError: The models take different inputs, a condition is none, or a limit or a metric needs data that was
             not given.
-        UnsupportedError: The metric that was asked for does not fit the output or the labels.
-        EnvironmentLacksError: With `strict`, a provider is absent or left work to another.
+        UnsupportedError: The metric that was asked for does not fit the output or the labels, or a batch or length does
+            not fit a model.
+        EnvironmentLacksError: With `strict`, a provider is absent or left work to another, or two wheels of ONNX
+            Runtime were installed over each other.
     """
     if max_drop is not None and eval_data is None:
         raise UsageError("a largest accuracy drop needs labelled samples", remedy="add --eval")
@@ -100,10 +110,13 @@ def bench(
     for text in fail_if:
         limits.parse(text)
     judge = None if metric is None else named(metric)
+    clash = clashing_wheels(installed())
+    if clash is not None and strict:
+        raise EnvironmentLacksError(clash.detail, remedy=clash.remedy)
     requested = _providers(execution_providers, target)
     here = environment()
     found = subjects(models)
-    source = eval_data or f"random:{max(limit or _RANDOM_SAMPLES, _LATENCY_FEEDS * batch)}"
+    source = eval_data or f"random:{max(limit or _RANDOM_SAMPLES, sweep.LATENCY_FEEDS * max(batches))}"
     samples = data.open(
         source,
         found[0].signature,
@@ -112,24 +125,28 @@ def bench(
         tokenizer=tokenizer,
         limit=limit if eval_data else None,
     )
-    feeds, batch = _latency_feeds(samples, batch)
-    for subject in found:
-        check_feed(subject, feeds[0])
-    used = threads or (target.threads if target is not None else 0) or available_threads()
+    used = threads or [(target.threads if target is not None else 0) or available_threads()]
+    cells = [_cell(found, samples, cell, lengths) for cell in sweep.cells(batches, lengths, used)]
     if judge is not None and providers.lacking(requested[0]) is None:
-        first = Session(found[0].path, SessionConfig(providers=requested[0], threads=used))
+        first = Session(found[0].path, SessionConfig(providers=requested[0], threads=used[0]))
         check_metric(first, samples, judge, output)
-    settings = Settings(batch=batch, threads=used, rounds=rounds, seconds=seconds, launches=launches)
+    conditions = Conditions(rounds, seconds, launches, pin, strict)
     rows: list[Row] = []
+    swept_rows: list[SweepRow] = []
     for chosen in requested:
-        config = SessionConfig(providers=chosen, threads=used)
-        measured = _measure_on(found, config, feeds, settings, strict=strict, track=track)
-        evaluations = _evaluate_on(found, measured, config, samples, output, judge, track)
-        rows += [_with_evaluation(row, evaluation) for row, evaluation in zip(measured, evaluations, strict=True)]
+        for number, (cell, feeds) in enumerate(cells):
+            config = SessionConfig(providers=chosen, threads=cell.threads)
+            measured = measured_rows(found, config, feeds, cell.batch, conditions, track)
+            if len(cells) > 1 or instances:
+                swept_rows += swept(found, measured, cell, config, feeds, instances, conditions, track)
+            if number == 0:
+                judged = _evaluate_on(found, measured, config, samples, output, judge, track)
+                rows += [_with_evaluation(row, each) for row, each in zip(measured, judged, strict=True)]
     if target is not None:
         rows = [row.model_copy(update={"notes": row.notes + verdict.over_budget(row, target)}) for row in rows]
     gates = _gates(rows, require_speedup, max_drop) + tuple(limits.gate(rows, text) for text in fail_if)
     notes = [] if target is None else [verdict.elsewhere(target, here.machine, here.cpu_flags)]
+    notes += [] if clash is None else [f"{clash.detail}: {clash.remedy}"]
     notes += samples.notes
     if not samples.valid_for_accuracy:
         notes.append("inputs were random: latency may differ on real data")
@@ -139,10 +156,19 @@ def bench(
         command=command,
         target=None if target is None else target.name,
         environment=here,
-        settings=settings,
+        settings=Settings(
+            batch=cells[0][0].batch,
+            sequence=cells[0][0].sequence,
+            threads=cells[0][0].threads,
+            pinned=pin,
+            rounds=rounds,
+            seconds=seconds,
+            launches=launches,
+        ),
         data=(_source(samples),),
         steps=tuple(steps),
         rows=tuple(rows),
+        sweep=tuple(swept_rows),
         gates=gates,
         notes=tuple(note for note in notes if note),
         verdict=verdict.summary(rows),
@@ -156,73 +182,14 @@ def _providers(names: Sequence[str] | None, target: Target | None) -> list[tuple
     return [tuple(target.providers)] if target is not None else [(CPU,)]
 
 
-def _latency_feeds(samples: Samples, batch: int) -> tuple[tuple[Feed, ...], int]:
-    """The first few batches of one size, and that size: `batch`, or the fixed batch of the model for a `batch` of 1."""
-    first = list(islice(samples.batches(batch), _LATENCY_FEEDS))
-    found = len(first[0].labels)
-    if batch not in (1, found):
-        raise UnsupportedError(
-            f"no batch of {batch} samples can be made from {samples.source}: the model's batch is fixed, the samples "
-            "differ in shape, or there are too few",
-            remedy="use --batch 1",
-        )
-    return tuple(b.feed for b in first if len(b.labels) == found), found
-
-
-def _measure_on(
-    models: Sequence[Subject],
-    config: SessionConfig,
-    feeds: tuple[Feed, ...],
-    settings: Settings,
-    *,
-    strict: bool,
-    track: Track,
-) -> list[Row]:
-    """A row per model for one list of providers, without accuracy."""
-    reason = providers.lacking(config.providers)
-    if reason is not None:
-        if strict:
-            raise EnvironmentLacksError(reason, remedy="install the ONNX Runtime wheel that has it")
-        return [_row(subject, models[0], config, f"not measured: {reason}") for subject in models]
-    timed = latency.measure(
-        [latency.Candidate(subject.path, config, feeds, settings.batch) for subject in models],
-        rounds=settings.rounds,
-        seconds=settings.seconds,
-        launches=settings.launches,
-        track=track,
-    )
-    rows = []
-    baseline_ran = providers.fallback(timed[0].placement) is None
-    for subject, found in zip(models, timed, strict=True):
-        fallen, mixed = providers.fallback(found.placement), providers.mixed(found.placement)
-        if strict and (fallen or mixed):
-            raise EnvironmentLacksError(
-                fallen or mixed or "", where=str(subject.path), remedy="leave out --strict to measure it as it is"
-            )
-        row = _row(subject, models[0], config, MEASURED if fallen is None else f"not measured: {fallen}")
-        update = {
-            "latency": found.latency if fallen is None else None,
-            "comparison": found.comparison if fallen is None and baseline_ran else None,
-            "placement": found.placement,
-            "peak_memory_bytes": found.peak_memory_bytes,
-            "model_memory_bytes": found.model_memory_bytes,
-            "notes": found.notes + ((mixed,) if mixed and fallen is None else ()),
-        }
-        rows.append(row.model_copy(update=update))
-    return rows
-
-
-def _row(subject: Subject, baseline: Subject, config: SessionConfig, status: str) -> Row:
-    return Row(
-        name=subject.name,
-        path=str(subject.path),
-        sha256=subject.sha256,
-        size_bytes=subject.size.size_bytes,
-        download_bytes=subject.size.download_bytes,
-        smaller=None if subject is baseline else baseline.size.size_bytes / subject.size.size_bytes,
-        status=status,
-        requested=config.providers[0],
-    )
+def _cell(
+    models: Sequence[Subject], samples: Samples, cell: sweep.Cell, lengths: sweep.Lengths | None
+) -> tuple[sweep.Cell, tuple[Feed, ...]]:
+    """A cell with the batch it really has, and its feeds, which every model takes."""
+    feeds, batch = sweep.feeds(samples, models[0].signature, cell, lengths)
+    for subject in models:
+        check_feed(subject, feeds[0])
+    return replace(cell, batch=batch), feeds
 
 
 def _evaluate_on(

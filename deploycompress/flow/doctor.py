@@ -105,14 +105,9 @@ def runtime_wheels(packages: dict[str, str]) -> Iterable[Finding]:
     Args:
         packages: Version by normalized distribution name.
     """
-    wheels = [name for name in _RUNTIME_WHEELS if name in packages and name != "onnxruntime-qnn"]
-    if len(wheels) > 1:
-        yield Finding(
-            "ONNX Runtime wheels",
-            "failure",
-            f"{' and '.join(wheels)} own the same folder; which one answers is an accident",
-            f"pip uninstall -y {' '.join(wheels)} && pip install {wheels[-1]}",
-        )
+    wheels, clash = _wheels(packages), clashing_wheels(packages)
+    if clash is not None:
+        yield clash
     elif wheels:
         yield Finding("ONNX Runtime wheel", "ok", f"{wheels[0]} {packages[wheels[0]]}")
     else:
@@ -124,6 +119,23 @@ def runtime_wheels(packages: dict[str, str]) -> Iterable[Finding]:
             "retired in 2021; its successor, onnxruntime.transformers, is part of ONNX Runtime",
             "pip uninstall -y onnxruntime-tools",
         )
+
+
+def clashing_wheels(packages: dict[str, str]) -> Finding | None:
+    """What is wrong where several wheels of ONNX Runtime were installed over each other, else None."""
+    wheels = _wheels(packages)
+    if len(wheels) < 2:
+        return None
+    return Finding(
+        "ONNX Runtime wheels",
+        "failure",
+        f"{' and '.join(wheels)} own the same folder; which one answers is an accident",
+        f"pip uninstall -y {' '.join(wheels)} && pip install {wheels[-1]}",
+    )
+
+
+def _wheels(packages: dict[str, str]) -> list[str]:
+    return [name for name in _RUNTIME_WHEELS if name in packages and name != "onnxruntime-qnn"]
 
 
 def _providers(here: Environment) -> Finding:

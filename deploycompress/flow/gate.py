@@ -35,6 +35,8 @@ from deploycompress.records.steps import StepOutcome
 from deploycompress.runtime.session import Feed, Session, SessionConfig
 
 _PATIENCE = 4.0
+_SHOWN = ("FASTER", "SLOWER")
+_NOT_SHOWN = {"NO DIFFERENCE": "no difference in speed", "TOO NOISY": "too noisy to tell the speed"}
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def run_step(step: Pass, before: Candidate, gate: Gate, *, trusting: bool = Fals
             found = gate.disagreement(after.session) if after.session is not None else None
             if found is None:
                 comparison = gate.compare(before.session, after.session)
-                if comparison is not None and comparison.verdict == "NO DIFFERENCE" and not _is_less(before, after):
+                if comparison is not None and comparison.verdict not in _SHOWN and not _is_less(before, after):
                     comparison = gate.compare(before.session, after.session, patience=_PATIENCE)
             kept, reason = judge(before, after, found, comparison)
     shown = after or before
@@ -212,7 +214,7 @@ def judge(
         return True, ", ".join([f"FASTER, {_interval(comparison)} of the speed before", *gains])
     if _is_less(before, after):
         return True, ", ".join(gains)
-    speed = "no difference in speed" if comparison is not None else "speed not measured"
+    speed = "speed not measured" if verdict is None else _NOT_SHOWN[verdict]
     return False, f"reverted: no gain ({after.node_count - before.node_count:+d} nodes, " + (
         f"{after.size_bytes - before.size_bytes:+d} bytes, {speed})"
     )

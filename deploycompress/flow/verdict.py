@@ -8,6 +8,8 @@ from deploycompress.records.report import Gate, Row
 from deploycompress.report import words
 from deploycompress.targets import Target
 
+_NOISY = "too noisy to tell a difference in speed"
+
 
 def require_speedup(rows: Sequence[Row], least: float) -> Gate:
     """Met where every other model is `least` times as fast as the first and, above 1, FASTER beyond the noise."""
@@ -76,7 +78,8 @@ def _sentence(row: Row) -> str:
     if row.comparison is not None:
         word = {"FASTER": "faster", "SLOWER": "the speed (SLOWER)"}.get(row.comparison.verdict, "")
         speed = words.ratio_interval(row.comparison)
-        parts.append(f"{speed} {word}" if word else f"no detectable difference in speed, {speed}")
+        nothing = "no detectable difference in speed" if row.comparison.verdict == "NO DIFFERENCE" else _NOISY
+        parts.append(f"{speed} {word}" if word else f"{nothing}, {speed}")
     elif not row.measured:
         parts.append(f"latency {row.status}")
     if row.smaller is not None:

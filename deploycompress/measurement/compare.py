@@ -1,4 +1,4 @@
-"""two open sessions -> FASTER, SLOWER or NO DIFFERENCE, from rounds measured side by side in this process.
+"""two open sessions -> FASTER, SLOWER, NO DIFFERENCE or TOO NOISY, from rounds measured side by side in this process.
 
 A round runs A B B A (the next one B A A B), so that a drift of the machine hits both alike; its outcome is
 log(median of A / median of B). Rounds are correlated, so the unit is a part: eight stretches of consecutive rounds, or
@@ -28,6 +28,8 @@ from deploycompress.runtime.session import Feed, Session
 # one of them.
 MIN_EFFECT = 0.03
 LAYOUT = 0.01
+# An interval that reaches beyond this cannot tell no difference from one that matters.
+TELLS = 0.05
 MIN_ROUNDS = 16
 PARTS = 8
 _WARM_UP_SHARE = 0.2
@@ -93,7 +95,8 @@ def judge(
 ) -> Comparison:
     """The verdict on paired round times (any unit).
 
-    FASTER or SLOWER needs both a speed-up of at least `min_effect` and an interval that keeps 1 % away from 1.
+    FASTER or SLOWER needs both a speed-up of at least `min_effect` and an interval that keeps 1 % away from 1. What is
+    neither is NO DIFFERENCE where the interval lies within 5 % of 1, else TOO NOISY to tell.
 
     Args:
         baseline: [rounds] time of the baseline in each round.
@@ -120,6 +123,8 @@ def judge(
         verdict = "FASTER"
     elif interval.high < 1 / (1 + LAYOUT) and speedup <= 1 / (1 + min_effect):
         verdict = "SLOWER"
+    elif interval.low < 1 / (1 + TELLS) or interval.high > 1 + TELLS:
+        verdict = "TOO NOISY"
     return Comparison(speedup, interval, verdict, rounds=len(ratios))
 
 

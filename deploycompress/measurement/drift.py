@@ -20,8 +20,6 @@ _WINDOWS = 20
 _MIN_WINDOWS = 8
 _Z = 2.576  # two-sided 1 %
 _MATTERS = 0.05
-_STOLEN_SHARE = 0.01
-_SWITCHES_PER_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -53,21 +51,3 @@ def drift(times_ms: Floats) -> Drift | None:
     score = float(np.sign(rises).sum())
     z = (abs(score) - 1) / math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
     return Drift(change, z > _Z and abs(change) > _MATTERS)
-
-
-def contention(stolen: tuple[int, int] | None, switches: int | None, busy_s: float) -> tuple[str, ...]:
-    """Notes on who else used the processor while we measured.
-
-    Args:
-        stolen: Ticks given to other virtual machines, and all ticks, over the measurement.
-        switches: Times the kernel took the processor from the measured process.
-        busy_s: Seconds that process was being timed.
-    """
-    notes = []
-    if stolen is not None and stolen[1] > 0 and stolen[0] / stolen[1] > _STOLEN_SHARE:
-        notes.append(f"the hypervisor took {100 * stolen[0] / stolen[1]:.0f} % of the processor time away")
-    if switches is not None and busy_s > 0 and switches / busy_s > _SWITCHES_PER_S:
-        notes.append(
-            f"the kernel took the processor away {switches / busy_s:.0f} times a second: other work competes for it"
-        )
-    return tuple(notes)

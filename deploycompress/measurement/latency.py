@@ -3,7 +3,7 @@
 Each model runs in a fresh process, `launches` times over, because a process keeps the memory layout it drew. Within a
 launch every round visits all models forwards and backwards (A B C C B A), starting one further each time, so that a
 drift of the machine and the place in the order hit all alike. Rounds end after at least `rounds` rounds and at least
-`seconds` seconds per model.
+`seconds` seconds per model. While a verdict is TOO NOISY, further launches follow, up to three times as many.
 
 Source: Kalibera and Jones, "Rigorous Benchmarking in Reasonable Time", ISMM 2013 (launches and iterations);
 Mytkowicz et al., "Producing Wrong Data Without Doing Anything Obviously Wrong!", ASPLOS 2009 (layout bias).
@@ -14,15 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
 import numpy as np
 
-from deploycompress.measurement.compare import PARTS, judge
-from deploycompress.measurement.drift import contention, drift
+from deploycompress.measurement import contention
+from deploycompress.measurement.bootstrap import Floats
+from deploycompress.measurement.compare import PARTS, TELLS, judge
+from deploycompress.measurement.contention import Load
+from deploycompress.measurement.drift import drift
 from deploycompress.measurement.process import Block, Finished, Opened, Worker
 from deploycompress.measurement.sections import quantile_interval
 from deploycompress.measurement.timing import runs_per_block
@@ -33,6 +37,7 @@ from deploycompress.runtime.session import Feed, SessionConfig
 
 _LEAST_WARM_UP_MS = 100.0
 _RUNS_FOR_INTERVALS = 10_000
+_PATIENCE = 3
 
 
 @dataclass(frozen=True)
@@ -98,10 +103,25 @@ Start = Callable[[Candidate], AbstractContextManager[Sampler]]
 
 @dataclass
 class _Record:
-    opened: list[Opened]
-    rounds: list[list[float]]
-    switches: int | None
+    opened: list[Opened] = field(default_factory=list)
+    rounds: list[list[float]] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+    loads: list[Load] = field(default_factory=list)
     finished: Finished | None = None
+
+    @property
+    def medians_ms(self) -> Floats:
+        """[rounds] median time of each round."""
+        return np.array([np.median(times) for times in self.rounds])
+
+    @property
+    def table_ms(self) -> Floats:
+        """[rounds, runs] equally many runs of every round, spread evenly over it; some ten thousand in all are enough.
+
+        Rounds differ in length, and the first runs of a round differ from its last.
+        """
+        width = min(*(len(times) for times in self.rounds), max(1, _RUNS_FOR_INTERVALS // len(self.rounds)))
+        return np.array([spread(times, width) for times in self.rounds])
 
 
 def measure(
@@ -121,6 +141,7 @@ def measure(
         rounds: At least so many rounds over all launches.
         seconds: At least so many seconds per candidate over all launches.
         launches: Fresh processes per candidate, one after the other; below about five, chance layouts may mislead.
+            Two or more may become three times as many on a noisy machine.
         pin: CPUs to confine each process to.
         start: Starts the sampler of a candidate; the default is a worker process.
         track: Shows progress.
@@ -134,24 +155,41 @@ def measure(
     if len(feeds) != 1 or 0 in feeds:
         raise ValueError(f"every candidate needs the same number of feeds, at least one; got {sorted(feeds)}")
     start = start or (lambda c: Worker(c.path, c.config, c.feeds, pin=pin))
-    records = [_Record([], [], 0) for _ in candidates]
-    before = stolen_ticks()
-    for launch in track(range(launches), "measuring latency", launches):
+    records = [_Record() for _ in candidates]
+    least = max(math.ceil(rounds / launches), 1 if launches > 1 else 2)  # two sections, or no interval
+    budget_s = seconds * len(candidates) / launches
+    before, done = stolen_ticks(), 0
+
+    def undecided() -> Iterator[int]:
+        while 1 < launches <= done < _PATIENCE * launches and not _tells(records, done):
+            yield done
+
+    planned = track(range(launches), "measuring latency", launches)
+    for done in chain(planned, track(undecided(), "measuring on, the machine is noisy")):
         with ExitStack() as stack:
             samplers = [stack.enter_context(start(candidate)) for candidate in candidates]
-            least = max(math.ceil(rounds / launches), 1 if launches > 1 else 2)  # two sections, or no interval
             # Later launches repeat the number of rounds of the first, so that all weigh the same.
-            fixed = len(records[0].rounds) // launch if launch else None
-            budget_s = seconds * len(candidates) / launches
+            fixed = len(records[0].rounds) // done if done else None
             _one_launch(samplers, records, candidates, least, budget_s, fixed)
             for record, sampler in zip(records, samplers, strict=True):
                 record.finished = sampler.finish()
+        done += 1
     after = stolen_ticks()
     stolen = None if before is None or after is None else (after[0] - before[0], after[1] - before[1])
     return tuple(
-        _summary(record, records[0], candidate.batch_size, launches, None if index else stolen, is_baseline=index == 0)
+        _summary(record, records[0], candidate, done, None if index else stolen, is_baseline=index == 0)
         for index, (record, candidate) in enumerate(zip(records, candidates, strict=True))
     )
+
+
+def _tells(records: Sequence[_Record], launches: int) -> bool:
+    """Whether no verdict is TOO NOISY; of a single model, whether its median is known within 5 %."""
+    if len(records) > 1:
+        base = records[0].medians_ms
+        return all(judge(base, other.medians_ms, parts=launches).verdict != "TOO NOISY" for other in records[1:])
+    table = records[0].table_ms
+    interval = quantile_interval(table, 0.5, sections=launches)
+    return interval.high <= (1 + TELLS) ** 2 * interval.low
 
 
 def _one_launch(
@@ -175,9 +213,8 @@ def _one_launch(
         for index in _order(len(samplers), done):
             block = samplers[index].block(done % feeds, runs[index])
             times[index] += block.times_ms
-            seen = records[index].switches
-            switched = block.involuntary_switches
-            records[index].switches = None if seen is None or switched is None else seen + switched
+            records[index].cpu_ms.append(block.cpu_ms)
+            records[index].loads.append(block.load)
         for record, round_times in zip(records, times, strict=True):
             record.rounds.append(round_times)
         done += 1
@@ -198,18 +235,15 @@ def spread(times: Sequence[float], count: int) -> list[float]:
 def _summary(
     record: _Record,
     baseline: _Record,
-    batch_size: int,
+    candidate: Candidate,
     launches: int,
     stolen: tuple[int, int] | None,
     *,
     is_baseline: bool,
 ) -> Measured:
-    # Rounds differ in length, and the first runs of a round differ from its last: each round gives equally many runs,
-    # spread evenly over it, to the values and to their intervals alike. Some ten thousand in all are enough.
-    width = min(*(len(times) for times in record.rounds), max(1, _RUNS_FOR_INTERVALS // len(record.rounds)))
-    table = np.array([spread(times, width) for times in record.rounds])
+    assert record.finished is not None
+    table, medians = record.table_ms, record.medians_ms
     runs = np.concatenate([np.asarray(times) for times in record.rounds])
-    medians = np.array([np.median(times) for times in record.rounds])
     sections = launches if launches > 1 else min(PARTS, len(table))
     bounds = [quantile_interval(table, q, sections=sections) for q in (0.5, 0.95)]
     median, p90, p95, p99 = (float(value) for value in np.quantile(table, [0.5, 0.9, 0.95, 0.99]))
@@ -218,7 +252,8 @@ def _summary(
     moved = [found for view in views if (found := drift(view)) is not None]
     worst = max(moved, key=lambda found: abs(found.change), default=None)
     unstable = any(found.unstable for found in moved)
-    notes = contention(stolen, record.switches, float(runs.sum()) / 1e3)
+    waited = contention.waited_share(record.loads, record.finished.placement.threads)
+    notes = contention.notes(waited, stolen)
     if unstable and worst is not None:
         notes = (f"UNSTABLE: the times drifted by {100 * worst.change:+.0f} % during the measurement", *notes)
     latency = Latency(
@@ -230,7 +265,7 @@ def _summary(
         first_run_ms=float(np.median([opened.first_run_ms for opened in record.opened])),
         rounds=len(record.rounds),
         runs=len(runs),
-        batch_size=batch_size,
+        batch_size=candidate.batch_size,
         launches=launches,
         min_ms=float(runs.min()),
         max_ms=float(runs.max()),
@@ -238,10 +273,16 @@ def _summary(
         p99_ms=p99,
         drift=None if worst is None else worst.change,
         stable=not unstable,
+        cpu_ms=float(np.median(record.cpu_ms)),
+        waited_share=waited,
     )
-    base = np.array([np.median(times) for times in baseline.rounds])
-    comparison = None if is_baseline else judge(base, medians, parts=sections)
-    assert record.finished is not None
+    comparison = None if is_baseline else judge(baseline.medians_ms, medians, parts=sections)
+    if comparison is not None and comparison.verdict == "TOO NOISY":
+        low, high = comparison.interval.low, comparison.interval.high
+        notes = (
+            f"TOO NOISY to tell: after {launches} processes the speed-up is anywhere from {low:.2f} to {high:.2f}",
+            *notes,
+        )
     peak, empty = record.finished.peak_bytes, record.opened[-1].empty_bytes
     grown = None if peak is None or empty is None else peak - empty
     return Measured(latency, comparison, record.finished.placement, peak, grown, notes)

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from deploycompress.errors import DeployCompressError, EnvironmentLacksError, ModelRejectedError
+from deploycompress.measurement.contention import Load
 from deploycompress.measurement.worker import write_feeds
 from deploycompress.records.measured import Placement
 from deploycompress.runtime.session import Feed, SessionConfig
@@ -47,11 +48,29 @@ class Block:
 
     Attributes:
         times_ms: Time of each run.
-        involuntary_switches: How often the kernel took the processor away, or None where the OS does not tell.
+        load: What they used and lost, the run before them that does not count included.
     """
 
     times_ms: tuple[float, ...]
-    involuntary_switches: int | None
+    load: Load
+
+    @property
+    def cpu_ms(self) -> float:
+        """Processor time of one run, all threads together."""
+        return self.load.cpu_ms / (len(self.times_ms) + 1)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Runs of one feed in a row for a given time.
+
+    Attributes:
+        runs: How many were done.
+        load: What they used and lost.
+    """
+
+    runs: int
+    load: Load
 
 
 @dataclass(frozen=True)
@@ -143,7 +162,12 @@ class Worker:
         """Times `runs` runs of feed number `feed`."""
         answer = self._ask("block", feed=feed, runs=runs)
         times = tuple(time / 1e6 for time in answer["times_ns"])
-        return Block(times, answer["involuntary_switches"])
+        return Block(times, _load(answer))
+
+    def stream(self, feed: int, budget_ms: float) -> Stream:
+        """Runs feed number `feed` over and over for `budget_ms`."""
+        answer = self._ask("stream", feed=feed, budget_ms=budget_ms)
+        return Stream(answer["runs"], _load(answer))
 
     def finish(self) -> Finished:
         """Peak memory and placement; call it after the last block."""
@@ -189,6 +213,11 @@ class Worker:
         last = self._log.read().decode(errors="replace").strip().splitlines()[-1:]
         cause = f"crashed (signal {-code})" if code < 0 else f"ended with code {code}"
         return ModelRejectedError(f"the process measuring it {cause} during {do!r}: {''.join(last)}", where=where)
+
+
+def _load(answer: Mapping[str, Any]) -> Load:
+    waited = answer["waited_ns"]
+    return Load(answer["wall_ns"] / 1e6, answer["cpu_ns"] / 1e6, None if waited is None else waited / 1e6)
 
 
 def _raised(answer: Mapping[str, Any], where: str) -> DeployCompressError:

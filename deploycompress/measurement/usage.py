@@ -1,6 +1,6 @@
-"""this process and machine -> memory peak, context switches, stolen time; None where the system does not tell.
+"""this process and machine -> memory peak, time in the run queue, stolen time; None where the system does not tell.
 
-Source: proc(5), `VmHWM` of /proc/self/status and the `cpu` line of /proc/stat; getrusage(2).
+Source: proc(5), `VmHWM` of /proc/self/status and the `cpu` line of /proc/stat; Linux, sched-stats.rst; getrusage(2).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 _STATUS = Path("/proc/self/status")
 _STAT = Path("/proc/stat")
+_TASKS = Path("/proc/self/task")
 
 
 def peak_memory_bytes(status: Path = _STATUS) -> int | None:
@@ -27,10 +28,12 @@ def peak_memory_bytes(status: Path = _STATUS) -> int | None:
     return None if usage is None else int(usage.ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
 
 
-def involuntary_switches() -> int | None:
-    """How often the kernel has taken the processor away from this process."""
-    usage = _usage()
-    return None if usage is None else int(usage.ru_nivcsw)
+def waited_ns(tasks: Path = _TASKS) -> int | None:
+    """Time that the threads of this process have been ready to run and had no processor, summed."""
+    try:
+        return sum(int((task / "schedstat").read_text().split()[1]) for task in tasks.iterdir())
+    except (OSError, ValueError, IndexError):  # no /proc, no accounting in this kernel, or a thread that just ended
+        return None
 
 
 def stolen_ticks(stat: Path = _STAT) -> tuple[int, int] | None:

@@ -1,7 +1,7 @@
 """JSON commands on standard input -> JSON answers on standard output, about one model in a process of its own.
 
 `python -m deploycompress.measurement.worker` is the child side; `process.Worker` starts it and speaks to it. The
-commands are `open`, `warm_up`, `block` and `finish`; one line each, one line back.
+commands are `open`, `warm_up`, `block`, `stream` and `finish`; one line each, one line back.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from time import perf_counter_ns
+from time import perf_counter_ns, process_time_ns
 from typing import Any, TextIO
 
 import numpy as np
 
 from deploycompress.errors import DeployCompressError
 from deploycompress.measurement.timing import timed_block, warm_up
-from deploycompress.measurement.usage import involuntary_switches, peak_memory_bytes
+from deploycompress.measurement.usage import peak_memory_bytes, waited_ns
 from deploycompress.runtime.session import Feed, Session, SessionConfig, onnxruntime
 
 Answer = dict[str, Any]
@@ -52,11 +52,35 @@ class Server:
 
     def block(self, command: Answer) -> Answer:
         """Times runs of one feed in a row."""
-        before = involuntary_switches()
-        times = timed_block(self.runners[command["feed"]], command["runs"])
-        after = involuntary_switches()
-        switches = None if before is None or after is None else after - before
-        return {"times_ns": times, "involuntary_switches": switches}
+        times: list[int] = []
+
+        def runs() -> None:
+            times.extend(timed_block(self.runners[command["feed"]], command["runs"]))
+
+        return self._observed(runs) | {"times_ns": times}
+
+    def stream(self, command: Answer) -> Answer:
+        """Runs one feed over and over for a while, and says how often and how long."""
+        run, count = self.runners[command["feed"]], 0
+        stop = perf_counter_ns() + int(command["budget_ms"] * 1e6)
+
+        def runs() -> None:
+            nonlocal count
+            while perf_counter_ns() < stop:
+                run()
+                count += 1
+
+        return self._observed(runs) | {"runs": count}
+
+    def _observed(self, work: Callable[[], None]) -> Answer:
+        """Does `work`; the time it took, the processor time, and the time its threads waited for a processor."""
+        queued, cpu, wall = waited_ns(), process_time_ns(), perf_counter_ns()
+        work()
+        wall, cpu, after = perf_counter_ns() - wall, process_time_ns() - cpu, waited_ns()
+        waited = None if queued is None or after is None else after - queued
+        if waited is None and self.session.threads == 1:  # one thread never sleeps within a run
+            waited = max(0, wall - cpu)
+        return {"wall_ns": wall, "cpu_ns": cpu, "waited_ns": waited}
 
     def finish(self, command: Answer) -> Answer:
         """Peak memory, then where the nodes ran, from a second session with profiling on."""
@@ -86,7 +110,7 @@ def read_feeds(path: Path, names: list[list[str]]) -> list[dict[str, Any]]:
 def serve(commands: TextIO, answers: TextIO) -> None:
     """Answers commands until the input ends."""
     server = Server()
-    known = {"open": server.open, "warm_up": server.warm_up, "block": server.block, "finish": server.finish}
+    known = {name: getattr(server, name) for name in ("open", "warm_up", "block", "stream", "finish")}
     for line in commands:
         command = json.loads(line)
         try:

@@ -40,6 +40,9 @@ class Latency:
         p99_ms: 99th percentile.
         drift: Relative change from the first to the last round (0.1 for 10 % slower), or None where too few rounds ran.
         stable: False where the times drifted; such a row says UNSTABLE.
+        cpu_ms: Processor time of one run, all threads together (median over the rounds).
+        waited_share: Share of the time in which the threads were ready and other work held the processor, or None where
+            the operating system does not tell.
     """
 
     median_ms: float
@@ -58,6 +61,8 @@ class Latency:
     p99_ms: float | None = None
     drift: float | None = None
     stable: bool = True
+    cpu_ms: float | None = None
+    waited_share: float | None = None
 
 
 Unit = Literal["%", "dB", ""]
@@ -205,7 +210,8 @@ class Placement:
         return " + ".join(names) if names else "none"
 
 
-Verdict = Literal["FASTER", "SLOWER", "NO DIFFERENCE"]
+Verdict = Literal["FASTER", "SLOWER", "NO DIFFERENCE", "TOO NOISY"]
+"""TOO NOISY: nothing was shown, and a difference of five percent would not have shown either."""
 
 
 @dataclass(frozen=True)
@@ -223,3 +229,22 @@ class Comparison:
     interval: Interval
     verdict: Verdict
     rounds: int | None = None
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Samples a second of several processes of one model that run at once.
+
+    Attributes:
+        instances: How many.
+        samples_per_s: Of all of them together, median over the windows.
+        interval: Confidence interval of it.
+        windows: Stretches of time that were counted.
+        comparison: Against the baseline run the same way; None for the baseline itself.
+    """
+
+    instances: int
+    samples_per_s: float
+    interval: Interval
+    windows: int
+    comparison: Comparison | None = None

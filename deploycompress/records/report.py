@@ -12,7 +12,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from deploycompress.records.environment import Environment
-from deploycompress.records.measured import Accuracy, Comparison, Fidelity, Flip, Latency, Placement
+from deploycompress.records.measured import Accuracy, Comparison, Fidelity, Flip, Latency, Placement, Throughput
 from deploycompress.records.steps import StepOutcome
 
 MEASURED = "measured"
@@ -71,6 +71,36 @@ class Row(_Frozen):
         return self.status == MEASURED
 
 
+class SweepRow(_Frozen):
+    """One model at one setting of a sweep; `Row` tells what the fields mean.
+
+    Attributes:
+        name: Of the model.
+        requested: Execution provider asked for.
+        batch: Samples per run.
+        sequence: Length of the free axis beside the batch; None where it was left as the samples have it.
+        threads: Intra-op threads.
+        status: "measured", or "not measured: " and the reason.
+        latency: Run times.
+        comparison: Latency against the baseline at the same setting.
+        throughput: Samples a second of several processes at once, one entry for each number of them.
+        placement: Effective providers.
+        notes: What a reader should know.
+    """
+
+    name: str
+    requested: str
+    batch: int = Field(ge=1)
+    sequence: int | None = Field(default=None, ge=1)
+    threads: int = Field(ge=1)
+    status: str
+    latency: Latency | None = None
+    comparison: Comparison | None = None
+    throughput: tuple[Throughput, ...] = ()
+    placement: Placement | None = None
+    notes: tuple[str, ...] = ()
+
+
 class SkippedSample(_Frozen):
     """A file that could not be used, and why."""
 
@@ -107,10 +137,12 @@ class Gate(_Frozen):
 
 
 class Settings(_Frozen):
-    """How the rows were measured."""
+    """How the rows were measured; of a sweep, its first setting."""
 
     batch: int = Field(ge=1)
+    sequence: int | None = Field(default=None, ge=1)
     threads: int = Field(ge=1)
+    pinned: bool = False
     rounds: int = Field(ge=1)
     seconds: float = Field(ge=0)
     launches: int = Field(ge=1)
@@ -130,6 +162,7 @@ class Report(_Frozen):
         data: Data sources with fingerprints.
         steps: What was done to the model before measuring, in order.
         rows: The measurements; the first is the baseline.
+        sweep: Every model at every setting, the first one included; empty where there is one setting only.
         gates: Limits and whether they were met.
         notes: What a reader should know about all rows.
         verdict: The result in words, one line per model.
@@ -145,6 +178,7 @@ class Report(_Frozen):
     data: tuple[DataSource, ...] = ()
     steps: tuple[StepOutcome, ...] = ()
     rows: tuple[Row, ...] = Field(min_length=1)
+    sweep: tuple[SweepRow, ...] = ()
     gates: tuple[Gate, ...] = ()
     notes: tuple[str, ...] = ()
     verdict: str

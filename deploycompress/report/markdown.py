@@ -22,6 +22,7 @@ def render(report: Report) -> str:
         _line(["---"] * len(heads)),
     ]
     lines += [_line(_cells(row)) for row in report.rows]
+    lines += _sweep(report)
     lines += ["", "Intervals are at the 95 % level.", ""]
     lines += [f"- gate {_code(g.name)} {'met' if g.met else '**not met**'}: {escape(g.detail)}" for g in report.gates]
     lines += [f"- {escape(row.name)}: {escape(row.status)}" for row in report.rows if not row.measured]
@@ -41,6 +42,30 @@ def render(report: Report) -> str:
     if report.command:
         lines.append(f"- {_code(report.command)}")
     return "\n".join(lines) + "\n"
+
+
+def _sweep(report: Report) -> list[str]:
+    if not report.sweep:
+        return []
+    heads = ["setting", "model", "median", "p95", "speed", "throughput"]
+    lines = ["", _line(heads), _line(["---"] * len(heads))]
+    for row in report.sweep:
+        latency, comparison = row.latency, row.comparison
+        speed = words.against(comparison, row.status) + (f", {words.ratio_interval(comparison)}" if comparison else "")
+        rates = [
+            words.rate(each) + (f", {words.ratio_interval(each.comparison)}" if each.comparison else "")
+            for each in row.throughput
+        ]
+        cells = [
+            words.setting(row),
+            escape(row.name),
+            words.milliseconds_interval(latency.median_ms, latency.median_interval) if latency else words.NOT_MEASURED,
+            words.milliseconds_interval(latency.p95_ms, latency.p95_interval) if latency else words.NOT_MEASURED,
+            speed,
+            "<br>".join(rates),
+        ]
+        lines.append(_line(cells))
+    return lines
 
 
 def escape(text: str) -> str:

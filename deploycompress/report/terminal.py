@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from deploycompress.records.measured import Accuracy, Interval
-from deploycompress.records.report import Report, Row
+from deploycompress.records.measured import Accuracy, Comparison, Interval
+from deploycompress.records.report import Report, Row, SweepRow
 from deploycompress.report import words
 
 _WIDE = 114
-_STYLES = {"FASTER": "bold green", "SLOWER": "bold red", words.NOT_MEASURED: "yellow"}
+_STYLES = {"FASTER": "bold green", "SLOWER": "bold red", "TOO NOISY": "yellow", words.NOT_MEASURED: "yellow"}
 _LEAST_WIDTH = 60
 
 
@@ -31,6 +31,9 @@ def render(report: Report, *, width: int = 100, color: bool = False) -> str:
         file=buffer, width=max(width, _LEAST_WIDTH), force_terminal=color, no_color=not color, highlight=False
     )
     console.print(_table(report, wide=width >= _WIDE))
+    if report.sweep:
+        console.print()
+        console.print(_sweep(report))
     for gate in report.gates:
         state = Text("met" if gate.met else "NOT MET", style="green" if gate.met else "bold red")
         console.print(Text.assemble("gate ", gate.name, " ", state, f": {gate.detail}"))
@@ -63,6 +66,37 @@ def _table(report: Report, *, wide: bool) -> Table:
         if row is not report.rows[-1] and not wide:
             table.add_row()
     return table
+
+
+def _sweep(report: Report) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for head in ("setting", "model", "median", "p95", "speed", "throughput"):
+        table.add_column(head, overflow="fold", min_width=6)
+    for row in report.sweep:
+        absent = Text("-", style="dim")
+        median = p95 = absent
+        if row.latency is not None:
+            median = _time(row.latency.median_ms, row.latency.median_interval)
+            p95 = _time(row.latency.p95_ms, row.latency.p95_interval)
+        rates = [Text.assemble(words.rate(each), _against(each.comparison)) for each in row.throughput]
+        table.add_row(
+            words.setting(row),
+            Text(row.name, style="bold"),
+            median,
+            p95,
+            _verdict(row),
+            Text("\n").join(rates) or absent,
+        )
+    return table
+
+
+def _verdict(row: SweepRow) -> Text:
+    said = words.against(row.comparison, row.status)
+    return Text.assemble((said, _STYLES.get(said, "")), _against(row.comparison))
+
+
+def _against(comparison: Comparison | None) -> Text:
+    return Text() if comparison is None else Text(f" {words.ratio_interval(comparison)}", style="dim")
 
 
 def _label(row: Row, report: Report) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deploycompress.records.measured import Accuracy, Comparison, Interval
-from deploycompress.records.report import Row
+from deploycompress.records.measured import Accuracy, Comparison, Interval, Throughput
+from deploycompress.records.report import MEASURED, Row, SweepRow
 
 NOT_MEASURED = "not measured"
 MICROSECONDS_BELOW_MS = 0.1
@@ -107,14 +107,34 @@ def ratio_interval(comparison: Comparison) -> str:
 
 
 def verdict(row: Row) -> str:
-    """FASTER, SLOWER, SAME or SMALLER ONLY against the baseline; "baseline" for the baseline itself."""
-    if not row.measured:
+    """FASTER, SLOWER, TOO NOISY, SAME or SMALLER ONLY against the baseline; "baseline" for the baseline itself."""
+    said = against(row.comparison, row.status)
+    return "SMALLER ONLY" if said == "SAME" and row.smaller is not None and row.smaller > 1.01 else said
+
+
+def against(comparison: Comparison | None, status: str = MEASURED) -> str:
+    """FASTER, SLOWER, TOO NOISY or SAME against the baseline; "baseline" for the baseline itself."""
+    if status != MEASURED:
         return NOT_MEASURED
-    if row.comparison is None:
+    if comparison is None:
         return "baseline"
-    if row.comparison.verdict != "NO DIFFERENCE":
-        return row.comparison.verdict
-    return "SMALLER ONLY" if row.smaller is not None and row.smaller > 1.01 else "SAME"
+    return "SAME" if comparison.verdict == "NO DIFFERENCE" else comparison.verdict
+
+
+def setting(row: SweepRow) -> str:
+    """As in "batch 8, length 128, 2 threads"."""
+    length = "" if row.sequence is None else f", length {row.sequence}"
+    return f"batch {row.batch}{length}, {threads(row.threads)}"
+
+
+def rate(found: Throughput) -> str:
+    """As in "4 at once: 1,280 samples/s (1,240 to 1,310)"."""
+    low, high = found.interval.low, found.interval.high
+    return f"{found.instances} at once: {_count(found.samples_per_s)} samples/s ({_count(low)} to {_count(high)})"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else three_digits(value)
 
 
 def provider(row: Row) -> str:

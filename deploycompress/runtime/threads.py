@@ -18,6 +18,14 @@ def available_threads(cgroup_root: Path = Path("/sys/fs/cgroup")) -> int:
     return max(1, cpus if quota is None else min(cpus, math.ceil(quota)))
 
 
+def own_cpus(process: int, threads: int) -> tuple[int, ...]:
+    """Processors for process number `process` of `threads` threads, each of its own as long as there are enough."""
+    if not hasattr(os, "sched_getaffinity"):
+        return ()
+    cpus = sorted(os.sched_getaffinity(0))
+    return tuple(sorted({cpus[(process * threads + i) % len(cpus)] for i in range(threads)}))
+
+
 def cgroup_cpus(root: Path) -> float | None:
     """CPUs granted by the container's quota (1.5 for 150 ms per 100 ms), or None where there is no limit."""
     try:

@@ -11,10 +11,11 @@ from onnx import TensorProto, helper, numpy_helper
 from deploycompress import targets
 from deploycompress.errors import EnvironmentLacksError, InputRejectedError, ModelRejectedError, UsageError
 from deploycompress.flow.bench import bench
-from deploycompress.runtime.session import CPU
+from deploycompress.runtime.session import CPU, onnxruntime
 
+AZURE = "AzureExecutionProvider"
 CLASSES, WIDTH = 10, 32
-QUICK = {"rounds": 8, "seconds": 0.05, "launches": 1, "threads": 1}
+QUICK = {"rounds": 8, "seconds": 0.05, "launches": 1, "threads": (1,)}
 
 Write = Callable[..., Path]
 
@@ -117,13 +118,13 @@ def test_random_inputs_are_stamped_and_give_no_accuracy(write: Write) -> None:
 
 def test_same_file_twice_has_no_winner_and_two_names(write: Write) -> None:
     path = write("a", extra=10)
-    report = bench([path, path], rounds=20, seconds=0.2, launches=4, threads=1)
+    report = bench([path, path], rounds=20, seconds=0.2, launches=4, threads=(1,))
     assert [row.name for row in report.rows] == ["a (1)", "a (2)"]
     assert report.rows[1].comparison is not None
-    assert report.rows[1].comparison.verdict == "NO DIFFERENCE"
+    assert report.rows[1].comparison.verdict in ("NO DIFFERENCE", "TOO NOISY")
     assert report.rows[1].fidelity is not None
     assert report.rows[1].fidelity.max_abs == 0.0
-    assert "no detectable difference" in report.verdict
+    assert "no detectable difference" in report.verdict or "too noisy" in report.verdict
 
 
 def test_provider_the_wheel_lacks_is_a_row_that_says_so(write: Write) -> None:
@@ -201,11 +202,11 @@ def test_batch_that_a_model_does_not_take_is_refused_before_timing(write: Write,
     with pytest.raises(
         UsageError, match=r"(no batch of 4 samples can be made|fixed takes x: float32\[1, 32\]).*--batch 1"
     ):
-        bench(paths, batch=4, **QUICK)
+        bench(paths, batches=(4,), **QUICK)
 
 
 def test_batch_is_what_one_run_holds(write: Write) -> None:
-    report = bench([write("a")], batch=4, **QUICK)
+    report = bench([write("a")], batches=(4,), **QUICK)
     assert report.rows[0].latency is not None
     assert report.rows[0].latency.batch_size == 4
 
@@ -227,3 +228,50 @@ def test_labels_of_another_task_are_refused(write: Write, samples: tuple) -> Non
     labels_file.write_text(labels_file.read_text().replace(",0\n", ",10\n"))
     with pytest.raises(InputRejectedError, match="label 10 is no class of the model, which has 10"):
         bench([write("a")], eval_data=folder, labels=labels_file, **QUICK)
+
+
+def test_sweep_has_a_row_for_every_model_and_setting(write: Write) -> None:
+    report = bench([write("a"), write("b", extra=4)], batches=(2, 4), instances=(2,), **QUICK | {"threads": (1, 2)})
+    assert [(row.name, row.batch, row.threads) for row in report.sweep] == [
+        *(("a", 2, 1), ("b", 2, 1), ("a", 2, 2), ("b", 2, 2)),
+        *(("a", 4, 1), ("b", 4, 1), ("a", 4, 2), ("b", 4, 2)),
+    ]
+    assert (report.settings.batch, report.settings.threads) == (2, 1)
+    for row in report.sweep:
+        assert row.latency is not None
+        assert row.latency.batch_size == row.batch
+        assert row.placement is not None
+        assert row.placement.threads == row.threads
+        assert (row.comparison is None) == (row.name == "a")
+        assert [each.instances for each in row.throughput] == [2]
+    assert report.rows[1].latency == report.sweep[1].latency
+
+
+def test_one_setting_is_no_sweep(write: Write) -> None:
+    assert bench([write("a")], **QUICK).sweep == ()
+
+
+def test_provider_that_the_runtime_drops_is_labelled_by_the_one_that_ran(write: Write) -> None:
+    if AZURE not in onnxruntime().get_available_providers():
+        pytest.skip("this wheel has no provider that drops its nodes silently")
+    report = bench([write("a"), write("b")], execution_providers=["azure"], **QUICK)
+    for row in report.rows:
+        assert row.requested == AZURE
+        assert row.status == f"not measured: {AZURE} took none of the 1 nodes; they ran on CPU"
+        assert (row.latency, row.comparison) == (None, None)
+        assert row.placement is not None
+        assert row.placement.effective == "CPU"
+    with pytest.raises(EnvironmentLacksError, match="AzureExecutionProvider took none of the 1 nodes"):
+        bench([write("a")], execution_providers=["azure"], strict=True, **QUICK)
+
+
+def test_wheels_over_each_other_are_told_and_refused_when_strict(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "deploycompress.flow.bench.installed", lambda: {"onnxruntime": "1.31.1", "onnxruntime-gpu": "1.31.1"}
+    )
+    report = bench([write("a")], **QUICK)
+    assert "onnxruntime and onnxruntime-gpu own the same folder" in report.notes[0]
+    with pytest.raises(
+        EnvironmentLacksError, match=r"own the same folder.*pip uninstall -y onnxruntime onnxruntime-gpu"
+    ):
+        bench([write("a")], strict=True, **QUICK)

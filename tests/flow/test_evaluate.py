@@ -144,7 +144,7 @@ def test_metric_that_does_not_fit_is_refused(
 
 def test_bench_reports_the_metric_that_was_asked_for(folder: Path) -> None:
     models, source = [folder / "exact.onnx", folder / "noisy.onnx"], f"{folder}/samples.py:labelled"
-    report = bench(models, eval_data=source, metric="f1-macro", rounds=4, seconds=0.0, launches=2, threads=1)
+    report = bench(models, eval_data=source, metric="f1-macro", rounds=4, seconds=0.0, launches=2, threads=(1,))
     assert [row.accuracy.metric for row in report.rows if row.accuracy] == ["f1-macro", "f1-macro"]
     assert report.rows[1].flips
     assert "f1-macro drop" in report.verdict

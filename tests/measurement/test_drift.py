@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deploycompress.measurement.drift import contention, drift
+from deploycompress.measurement.drift import drift
 
 
 def test_steady_noise_is_not_called_drift() -> None:
@@ -45,16 +45,3 @@ def test_single_slow_rounds_are_no_drift() -> None:
 
 def test_few_rounds_give_no_answer() -> None:
     assert drift(np.ones(7)) is None
-
-
-def test_contention_is_told_in_words() -> None:
-    notes = contention((50, 1000), 300, 2.0)
-    assert notes == (
-        "the hypervisor took 5 % of the processor time away",
-        "the kernel took the processor away 150 times a second: other work competes for it",
-    )
-
-
-def test_quiet_or_silent_systems_give_no_note() -> None:
-    assert contention((1, 1000), 5, 2.0) == ()
-    assert contention(None, None, 2.0) == ()

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from deploycompress.records.environment import Environment
-from deploycompress.records.measured import Accuracy, Comparison, Fidelity, Interval, Latency, Placement
-from deploycompress.records.report import DataSource, Gate, Report, Row, Settings, SkippedSample
+from deploycompress.records.measured import Accuracy, Comparison, Fidelity, Interval, Latency, Placement, Throughput
+from deploycompress.records.report import DataSource, Gate, Report, Row, Settings, SkippedSample, SweepRow
 from deploycompress.records.steps import Change, Refusal, StepOutcome
 
 CPU = "CPUExecutionProvider"
@@ -149,3 +149,27 @@ def report() -> Report:
         verdict="student: 3.18x (3.02 to 3.31) faster, 5.15x smaller, accuracy drop 0.6 points (-0.6 to 1.7).\n"
         "student-int8: 6.12x (5.70 to 6.40) faster, 17.4x smaller, accuracy drop 0.8 points (-0.3 to 2.0).",
     )
+
+
+@pytest.fixture
+def swept(report: Report) -> Report:
+    """The report with a sweep of two models over two settings, one of them with throughput."""
+    rows = []
+    for batch, sequence in ((1, None), (8, 128)):
+        for number, name in enumerate(("teacher", "student")):
+            faster = Comparison(3.0, Interval(2.9, 3.1), "FASTER", 60) if number else None
+            rate = Throughput(4, 1280.0 * (1 + number), Interval(1240.0, 1310.0), 10, faster)
+            rows.append(
+                SweepRow(
+                    name=name,
+                    requested=CPU,
+                    batch=batch,
+                    sequence=sequence,
+                    threads=2,
+                    status="measured",
+                    latency=latency(1.5 / (1 + number) * batch),
+                    comparison=faster,
+                    throughput=(rate,) if sequence else (),
+                )
+            )
+    return report.model_copy(update={"sweep": tuple(rows)})

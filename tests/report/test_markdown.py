@@ -29,3 +29,13 @@ def test_verdict_leads_and_conditions_follow(report: Report) -> None:
     assert text.startswith("**student: 3.18x (3.02 to 3.31) faster")
     for part in ("**not met**", "UNSTABLE", "ONNX Runtime 1.31.1", "evaluation data: `digits/`, 360 samples", "kept"):
         assert part in text
+
+
+def test_sweep_has_a_table_of_its_own(swept: Report) -> None:
+    lines = markdown.render(swept).splitlines()
+    table = lines[lines.index("| setting | model | median | p95 | speed | throughput |") :]
+    assert {line.count("|") for line in table[:6]} == {7}
+    assert table[2].startswith("| batch 1, 2 threads | teacher | 1.50 ms (1.46 to 1.53) |")
+    assert table[5].startswith("| batch 8, length 128, 2 threads | student |")
+    assert "FASTER, 3.00x (2.90 to 3.10)" in table[5]
+    assert "4 at once: 2,560 samples/s (1,240 to 1,310), 3.00x (2.90 to 3.10)" in table[5]

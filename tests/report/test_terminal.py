@@ -41,3 +41,13 @@ def test_plain_text_has_no_escape_codes_and_colour_has(report: Report) -> None:
 def test_names_are_text_not_markup(report: Report) -> None:
     rows = (report.rows[0].model_copy(update={"name": "[bold]x[/nope]"}), *report.rows[1:])
     assert "[bold]x[/nope]" in terminal.render(report.model_copy(update={"rows": rows}), width=120)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_sweep_is_shown_below_the_rows(swept: Report, width: int) -> None:
+    text = terminal.render(swept, width=width)
+    assert max(map(len, text.splitlines())) <= width
+    flat = " ".join(text.split())
+    assert text.index("setting") > text.index("ran on")
+    for word in ("length 128", "1.50 ms", "FASTER 3.00x" if width == 120 else "FASTER"):
+        assert word in flat

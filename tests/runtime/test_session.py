@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,3 +84,10 @@ def test_the_probe_survives_a_child_that_crashes(tmp_path: Path, monkeypatch: py
     path.write_bytes(two_products())
     with pytest.raises(ModelRejectedError, match=r"it crashes ONNX Runtime \(signal 11\)"):
         probe(path)
+
+
+def test_bound_runs_give_the_outputs_of_plain_ones() -> None:
+    # The CPU stands in for the device: the same calls bind inputs and outputs there.
+    session, feed = Session(two_products(), SessionConfig(threads=1)), {"x": normal(3, 8)}
+    bound: Any = session.runner(feed, device="cpu")()
+    np.testing.assert_array_equal(bound.copy_outputs_to_cpu()[0], session.run(feed)["y"])

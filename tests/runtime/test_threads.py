@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploycompress.runtime.threads import available_threads, cgroup_cpus
+from deploycompress.runtime.threads import available_threads, cgroup_cpus, own_cpus
 
 
 def v2(root: Path, text: str) -> Path:
@@ -44,3 +44,9 @@ def test_an_unlimited_cgroup_v1_is_no_limit(tmp_path: Path) -> None:
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
     assert cgroup_cpus(tmp_path) is None
+
+
+def test_every_process_has_processors_of_its_own_as_long_as_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {2, 3, 5, 7}, raising=False)
+    assert [own_cpus(number, 2) for number in range(3)] == [(2, 3), (5, 7), (2, 3)]
+    assert own_cpus(1, 3) == (2, 3, 7)
