@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import typer
 from onnx import TensorProto, helper, numpy_helper
 
+from deploycompress.cli.bench import _counts
 from deploycompress.report import json as json_report
 
 QUICK = ("--rounds", "6", "--seconds", "0.1", "--launches", "2", "--threads", "1")
@@ -96,13 +98,17 @@ def test_wrong_use_exits_with_its_code_and_one_line(
     assert "Traceback" not in done.stderr
 
 
-def test_sweep_options_take_lists_and_refuse_anything_else(model: Path, tmp_path: Path) -> None:
+def test_several_batches_are_a_sweep(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
-    done = run(model, *QUICK[:-2], "--threads", "1,2", "--batch", "2,4", "--instances", "2", "--json", path)
+    done = run(model, *QUICK, "--batch", "2,4", "--json", path)
     assert done.returncode == 0, done.stderr
-    assert "batch 4, 2 threads" in done.stdout
-    assert len(json_report.read(path).sweep) == 4
-    for option, text in (("--batch", "1,x"), ("--threads", "0"), ("--instances", ""), ("--seq", "n=")):
-        done = run(model, *QUICK, option, text)
-        assert done.returncode == 2
-        assert "is no list of positive numbers; write 1 or 1,8" in done.stderr
+    assert "batch 4, 1 thread" in done.stdout
+    assert [row.batch for row in json_report.read(path).sweep] == [2, 4]
+
+
+@pytest.mark.parametrize("text", ["1,x", "0", "", "1,,2", "-1"])
+def test_lists_of_anything_but_positive_numbers_are_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is no list of positive numbers; write 1 or 1,8"):
+        _counts(text, "--batch")
+    assert _counts("1, 8,1", "--batch") == (1, 8)
+    assert _counts(None, "--batch") == ()
