@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +12,6 @@ from deploycompress.cli.shares import share
 from deploycompress.errors import GateError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from deploycompress.flow.accuracy_search import Trial
-    from deploycompress.flow.keeping import Kept
-    from deploycompress.flow.quantized import QuantizeResult
     from deploycompress.records.formats import Kind
 
 _METHODS = ("minmax", "percentile", "mse", "entropy")
@@ -74,6 +69,9 @@ def quantize(
         typer.Option(help="The least share of decisions equal to the float model's, without labels: 99%."),
     ] = None,
     budget: Annotated[float, typer.Option(min=0, help="Seconds to look for layers to leave float.")] = 300.0,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what every node and tensor would become, and write no model.")
+    ] = False,
     no_measure: Annotated[bool, typer.Option("--no-measure", help="Do not time anything.")] = False,
     allow_slower: Annotated[
         bool, typer.Option("--allow-slower", help="Accept a file that was measured slower than the float model.")
@@ -85,6 +83,8 @@ def quantize(
         raise UnknownNameError("range method", ranges, _METHODS, where="--ranges")
     drop = None if max_drop is None else share(max_drop, "--max-drop")
     agreement = None if min_agreement is None else share(min_agreement, "--min-agreement")
+    from deploycompress.cli.quantized import print_plan, print_result
+    from deploycompress.flow.dry_run import dry_run as plan
     from deploycompress.flow.goal import Goal
     from deploycompress.flow.host import described, resolve
     from deploycompress.flow.quantize import quantize as run
@@ -101,7 +101,7 @@ def quantize(
         "quantize",
         {
             "model": model,
-            "output": output,
+            "output": "none (--dry-run)" if dry_run else output,
             "target": described(target, chosen),
             "form": wanted.name,
             "calibration": calibration or calib,
@@ -112,25 +112,28 @@ def quantize(
             "keeps": goal.asked if goal is not None else None,
         },
     )
-    result = run(
-        model,
-        output,
-        target=chosen,
-        form=wanted,
-        calib=calib,
-        calibration=calibration,
-        preprocess=preprocess,
-        tokenizer=tokenizer,
-        limit=limit,
-        method=ranges,  # type: ignore[arg-type]  # checked against _METHODS above
-        all_samples=all_samples,
-        exclude=exclude or [],
-        accept_data=accept_data,
-        measure=not no_measure,
-        goal=goal,
-        track=track,
-    )
-    _print(result, stderr if str(json_path) == "-" else stdout)
+    options: dict[str, Any] = {
+        "target": chosen,
+        "form": wanted,
+        "calib": calib,
+        "calibration": calibration,
+        "preprocess": preprocess,
+        "tokenizer": tokenizer,
+        "limit": limit,
+        "method": ranges,
+        "all_samples": all_samples,
+        "exclude": exclude or [],
+        "accept_data": accept_data,
+        "track": track,
+    }
+    write = stderr if str(json_path) == "-" else stdout
+    if dry_run:
+        planned = plan(model, **options)
+        print_plan(planned, write)
+        write_json(planned, json_path)
+        return
+    result = run(model, output, **options, measure=not no_measure, goal=goal)
+    print_result(result, write)
     write_json(result, json_path)
     if result.goal is not None and not result.goal.met:
         raise GateError(
@@ -153,65 +156,3 @@ def _kind(form: str | None, *, dynamic: bool) -> Kind:
     if dynamic and form not in (None, "dynamic"):
         raise UsageError(f"--dynamic and --form {form} contradict each other", remedy="leave one of them out")
     return kind_named(form or ("dynamic" if dynamic else "static"))
-
-
-def _print(result: QuantizeResult, write: Callable[[str], None]) -> None:
-    from deploycompress.cli.tables import render
-
-    counted = Counter((node.op_type, node.form, node.reason) for node in result.nodes)
-    rows = [(op_type, form, count, reason) for (op_type, form, reason), count in counted.most_common()]
-    write(render(("operator", "form", "nodes", "why"), rows))
-    for skipped in result.skipped:
-        write(f"skipped {skipped.path}: {skipped.reason}")
-    if result.samples:
-        rest = " (--all-samples uses the rest)" if result.samples < result.available else ""
-        write(f"calibrated on {result.samples} of {result.available} samples: {result.ended}{rest}")
-    if result.goal is not None:
-        _print_goal(result.goal, result.bytes_before, write)
-    for note in result.notes:
-        write(f"note: {note}")
-    write(f"{result.output}: {verdict(result)}")
-
-
-def _print_goal(kept: Kept, bytes_before: int, write: Callable[[str], None]) -> None:
-    from deploycompress.cli.tables import render
-    from deploycompress.report import words
-
-    def row(trial: Trial) -> tuple[object, ...]:
-        speed = "not measured" if trial.comparison is None else words.ratio_interval(trial.comparison)
-        smaller = words.smaller(bytes_before / trial.size_bytes)
-        mark = "written" if trial.float_layers == kept.float_layers else ""
-        return (len(trial.float_layers), words.size(trial.size_bytes), smaller, speed, trial.said, mark)
-
-    if kept.baseline is not None:
-        write(f"float model: {kept.baseline.metric} {words.metric(kept.baseline)} on {kept.samples:,} samples")
-    headers = ("float for accuracy", "size", "", "against float", "accuracy", "")
-    write(render(headers, [row(trial) for trial in kept.pareto]))
-    write(f"{kept.limit}: {'met' if kept.met else 'NOT MET'} after {_models(len(kept.trials))} ({kept.ended})")
-    for note in kept.notes:
-        write(f"note: {note}")
-
-
-def _models(count: int) -> str:
-    return f"{count} model{'' if count == 1 else 's'} tried"
-
-
-def verdict(result: QuantizeResult) -> str:
-    """One line: size, speed, closeness to the float model."""
-    parts = [
-        f"{result.bytes_before} -> {result.bytes_after} bytes "
-        f"({result.bytes_before / result.bytes_after:.2f}x smaller)",
-        f"{result.int8_nodes} nodes run in int8",
-    ]
-    if result.weights_dequantized:
-        parts.append(f"{result.weights_dequantized} weights are dequantized on every run")
-    if result.comparison is None:
-        parts.append("speed not measured")
-    else:
-        low, high = result.comparison.interval.low, result.comparison.interval.high
-        parts.append(f"{result.comparison.verdict} (x{result.comparison.speedup:.2f} [{low:.2f}, {high:.2f}])")
-    closeness = f"SQNR {result.fidelity.sqnr_db:.1f} dB"
-    if result.fidelity.agreement is not None:
-        closeness += f", same decision on {100 * result.fidelity.agreement:.1f} %"
-    parts.append(f"{closeness} ({result.fidelity.count} {result.compared_on}, against the float model)")
-    return ", ".join(parts)

@@ -12,12 +12,14 @@ from deploycompress import data
 from deploycompress import model as models
 from deploycompress.calibration.header import DataOrigin
 from deploycompress.data import Samples
+from deploycompress.errors import UsageError
 from deploycompress.flow.data_doctor import admit
 from deploycompress.flow.feeds import differential_feeds, timing_feed
 from deploycompress.flow.floats import open_float
 from deploycompress.flow.origins import Saved, data_origin, load_for
 from deploycompress.flow.selection import names_matching
 from deploycompress.flow.source import mended
+from deploycompress.records.formats import Format
 from deploycompress.records.progress import Track
 from deploycompress.runtime.session import Feed, Session, SessionConfig
 from deploycompress.targets import Target
@@ -115,3 +117,17 @@ def receive(
         timed=timing_feed(original, signature, feeds, calib),
         config=config,
     )
+
+
+def require_samples(form: Format, calib: str | None, calibration: Path | None) -> None:
+    """Refuses a form that needs samples without any, and saved statistics for one that has no use for them.
+
+    Raises:
+        UsageError: Says what to give, or to leave out.
+    """
+    if form.calibrates and calib is None and calibration is None:
+        raise UsageError(
+            "static int8 needs samples", remedy="give --calib DIR, --calibration FILE, or --dynamic for none"
+        )
+    if calibration is not None and not form.calibrates:
+        raise UsageError(f"{form.name} finds its scales at run time", remedy="leave --calibration or --dynamic out")

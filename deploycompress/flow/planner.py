@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from deploycompress.calibration import RangeMethod, Statistics
 from deploycompress.flow.gathering import Gather
-from deploycompress.quantization.plan import plan, required_tensors
+from deploycompress.quantization.plan import observable_tensors, plan, required_tensors
 from deploycompress.quantization.spec import QuantPlan
 from deploycompress.runtime.session import SessionConfig
 from deploycompress.targets import Target
@@ -16,7 +16,7 @@ from deploycompress.targets import Target
 
 @dataclass
 class Planner:
-    """Plans of one model for any exclusion; asks for statistics again where a plan reads tensors not seen before.
+    """Plans of one model for any exclusion; looks at the tensors of the first, and once at all others that may matter.
 
     Attributes:
         floats: The float graph.
@@ -38,6 +38,8 @@ class Planner:
         """The plan that leaves `excluded` float."""
         seen = self.statistics
         wanted = [n for n in required_tensors(self.floats, self.target, excluded) if seen is None or n not in seen]
+        if seen is not None and wanted:  # a search goes on excluding; a pass over the samples each time would be long
+            wanted = [name for name in observable_tensors(self.floats, self.target) if name not in seen]
         if seen is None or wanted:
             more = self.gather(wanted, None if seen is None else seen.samples)
             more.require_finite()

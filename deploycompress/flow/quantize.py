@@ -14,11 +14,10 @@ from deploycompress import model as models
 from deploycompress.calibration import RangeMethod
 from deploycompress.calibration.header import DataOrigin
 from deploycompress.data import Samples
-from deploycompress.errors import UsageError
 from deploycompress.flow import verdict as words
 from deploycompress.flow.draft import draft, require_some
 from deploycompress.flow.gathering import ended
-from deploycompress.flow.given import receive
+from deploycompress.flow.given import receive, require_samples
 from deploycompress.flow.goal import Goal
 from deploycompress.flow.judge import baseline, judge_for
 from deploycompress.flow.keeping import Kept, keep_accuracy
@@ -85,7 +84,7 @@ def quantize(
         CalibrationRejectedError: `calibration` is unusable, or of another model or other samples.
         InvalidOutputError: The file written does not load or run; it was removed.
     """
-    _require_samples(form, calib, calibration)
+    require_samples(form, calib, calibration)
     require_int8(target)
     check_output(source, output)
     given = receive(
@@ -143,15 +142,6 @@ def quantize(
         goal=kept,
         notes=(*_notes(samples, origin, made.samples, target), *given.admitted),
     )
-
-
-def _require_samples(form: Format, calib: str | None, calibration: Path | None) -> None:
-    if form.calibrates and calib is None and calibration is None:
-        raise UsageError(
-            "static int8 needs samples", remedy="give --calib DIR, --calibration FILE, or --dynamic for none"
-        )
-    if calibration is not None and not form.calibrates:
-        raise UsageError(f"{form.name} finds its scales at run time", remedy="leave --calibration or --dynamic out")
 
 
 def _notes(samples: Samples | None, origin: DataOrigin | None, used: int, target: Target) -> tuple[str, ...]:

@@ -52,6 +52,22 @@ def nodes_named(original: ir.Model, rewritten: ir.Model, names: frozenset[str]) 
     return frozenset(chosen)
 
 
+def original_names(original: ir.Model, rewritten: ir.Model) -> dict[str, str]:
+    """Name by first output, for every node of `rewritten`: that of the original node it came from, where there is one.
+
+    A node that rewriting made is recognized by its output or its weight; one without any trace is called as it is.
+    """
+    marked: dict[str, str] = {}
+    for node in nodes(original):
+        for mark in _marks(node):
+            marked.setdefault(mark, node.name or key(node))
+    found = {}
+    for node in rewritten.graph:
+        marks = [node.name or "", *(str(value.name) for value in node.outputs), *sorted(_marks(node))]
+        found[key(node)] = next((marked[mark] for mark in marks if mark in marked), node.name or key(node))
+    return found
+
+
 def _names(node: ir.Node) -> set[str]:
     return {name for name in (node.name, *(value.name for value in node.outputs)) if name}
 

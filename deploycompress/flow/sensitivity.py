@@ -72,9 +72,11 @@ def sensitivities(
 
 
 def quantized_layers(made: Made) -> tuple[str, ...]:
-    """First output names of the layers with weights that are not float, in order of the graph."""
+    """First output names of the nodes with quantized weights, in order of the graph."""
     return tuple(
-        name for name, planned in made.plan.nodes.items() if planned.form != "float" and planned.op_type in WEIGHTED
+        name
+        for name, planned in made.plan.nodes.items()
+        if planned.form != "float" and (planned.op_type in WEIGHTED or planned.weight is not None)
     )
 
 

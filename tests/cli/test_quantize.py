@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,3 +62,18 @@ def test_evaluation_samples_without_a_limit_are_refused(run: Run, source: Path) 
     code, _, err = run(source, "--calib", "random", "--eval", "d")
     assert code == 2
     assert "error: evaluation samples need one limit; give --max-drop 1% (of the metric) or --min-agreement" in err
+
+
+def test_a_dry_run_prints_the_plan_and_writes_no_model(run: Run, source: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    code, out, err = run(
+        source, "--calib", f"{source.with_name('samples.py')}:calibration", "--dry-run", "--json", plan
+    )
+    assert code == 0, err
+    assert "none (--dry-run)" in err
+    assert "8 bit per channel, nearest" in out
+    assert out.splitlines()[-1] == f"{source}: 3 int8 of 3 nodes; nothing was written"
+    found = json.loads(plan.read_text())
+    assert [node["form"] for node in found["nodes"]] == ["int8"] * 3
+    assert {tensor["dtype"] for tensor in found["tensors"]} == {"uint8"}
+    assert not list(tmp_path.glob("*.int8.onnx"))

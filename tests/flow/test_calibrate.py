@@ -290,6 +290,9 @@ def test_a_second_look_takes_as_many_samples_as_the_first(tmp_path: Path) -> Non
     assert calls[1:] == [(("m",), first)]
     # Four channels of 16 elements in every sample.
     assert planner.statistics["m"].count == first * 4 * 16
+    planner.plan(frozenset({"b"}))
+    planner.plan(frozenset({"s"}))
+    assert len(calls) == 2  # the second look was at everything that any plan can need
 
 
 def test_public_targets_are_used(tmp_path: Path) -> None:

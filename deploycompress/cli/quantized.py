@@ -1,0 +1,93 @@
+"""What `deploycompress quantize` prints: the result with its verdict, or with --dry-run the plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from deploycompress.cli.tables import render
+from deploycompress.report import words
+
+if TYPE_CHECKING:
+    from deploycompress.flow.accuracy_search import Trial
+    from deploycompress.flow.dry_run import DryRun
+    from deploycompress.flow.keeping import Kept
+    from deploycompress.flow.quantized import QuantizeResult
+
+Write = Callable[[str], None]
+
+
+def print_plan(planned: DryRun, write: Write) -> None:
+    """Every node and tensor, and a last line that counts them."""
+    nodes = [(node.name, node.op_type, node.form, node.weight, node.reason) for node in planned.nodes]
+    write(render(("node", "operator", "form", "weight", "why"), nodes))
+    tensors = [
+        (each.name, each.dtype, f"{each.scale:.4g}", each.zero_point, f"{each.low:.4g} to {each.high:.4g}", each.method)
+        for each in planned.tensors
+    ]
+    if tensors:
+        write(render(("tensor", "type", "scale", "zero point", "holds", "range"), tensors))
+    for note in planned.notes:
+        write(f"note: {note}")
+    forms = Counter(node.form for node in planned.nodes)
+    counted = ", ".join(f"{count} {form}" for form, count in forms.most_common())
+    write(f"{planned.source}: {counted} of {len(planned.nodes)} nodes; nothing was written")
+
+
+def print_result(result: QuantizeResult, write: Write) -> None:
+    """What became of the nodes, how a limit was kept, notes, and the verdict last."""
+    counted = Counter((node.op_type, node.form, node.reason) for node in result.nodes)
+    rows = [(op_type, form, count, reason) for (op_type, form, reason), count in counted.most_common()]
+    write(render(("operator", "form", "nodes", "why"), rows))
+    for skipped in result.skipped:
+        write(f"skipped {skipped.path}: {skipped.reason}")
+    if result.samples:
+        rest = " (--all-samples uses the rest)" if result.samples < result.available else ""
+        write(f"calibrated on {result.samples} of {result.available} samples: {result.ended}{rest}")
+    if result.goal is not None:
+        _print_goal(result.goal, result.bytes_before, write)
+    for note in result.notes:
+        write(f"note: {note}")
+    write(f"{result.output}: {verdict(result)}")
+
+
+def _print_goal(kept: Kept, bytes_before: int, write: Write) -> None:
+    def row(trial: Trial) -> tuple[object, ...]:
+        speed = "not measured" if trial.comparison is None else words.ratio_interval(trial.comparison)
+        smaller = words.smaller(bytes_before / trial.size_bytes)
+        mark = "written" if trial.float_layers == kept.float_layers else ""
+        return (len(trial.float_layers), words.size(trial.size_bytes), smaller, speed, trial.said, mark)
+
+    if kept.baseline is not None:
+        write(f"float model: {kept.baseline.metric} {words.metric(kept.baseline)} on {kept.samples:,} samples")
+    headers = ("float for accuracy", "size", "", "against float", "accuracy", "")
+    write(render(headers, [row(trial) for trial in kept.pareto]))
+    write(f"{kept.limit}: {'met' if kept.met else 'NOT MET'} after {_models(len(kept.trials))} ({kept.ended})")
+    for note in kept.notes:
+        write(f"note: {note}")
+
+
+def _models(count: int) -> str:
+    return f"{count} model{'' if count == 1 else 's'} tried"
+
+
+def verdict(result: QuantizeResult) -> str:
+    """One line: size, speed, closeness to the float model."""
+    parts = [
+        f"{result.bytes_before} -> {result.bytes_after} bytes "
+        f"({result.bytes_before / result.bytes_after:.2f}x smaller)",
+        f"{result.int8_nodes} nodes run in int8",
+    ]
+    if result.weights_dequantized:
+        parts.append(f"{result.weights_dequantized} weights are dequantized on every run")
+    if result.comparison is None:
+        parts.append("speed not measured")
+    else:
+        low, high = result.comparison.interval.low, result.comparison.interval.high
+        parts.append(f"{result.comparison.verdict} (x{result.comparison.speedup:.2f} [{low:.2f}, {high:.2f}])")
+    closeness = f"SQNR {result.fidelity.sqnr_db:.1f} dB"
+    if result.fidelity.agreement is not None:
+        closeness += f", same decision on {100 * result.fidelity.agreement:.1f} %"
+    parts.append(f"{closeness} ({result.fidelity.count} {result.compared_on}, against the float model)")
+    return ", ".join(parts)
