@@ -24,7 +24,7 @@ from deploycompress.quantization.affine import (
     quantize_bias,
 )
 from deploycompress.quantization.bias_correction import convolution_shift, product_shift
-from deploycompress.quantization.candidates import WEIGHTED, is_depthwise, key
+from deploycompress.quantization.candidates import WEIGHTED, constant, is_depthwise, key
 from deploycompress.quantization.embeddings import write_tables
 from deploycompress.quantization.spec import NodePlan, QuantPlan
 from deploycompress.quantization.writer import Writer, bias_vector, float_weight, prune_initializers, weight_codes
@@ -101,6 +101,21 @@ def _quantize_constants(writer: Writer, node: ir.Node, plan: QuantPlan) -> None:
     if node.op_type == "Gemm":
         for attribute in ("transA", "transB", "alpha", "beta"):
             node.attributes.pop(attribute, None)
+    if node.op_type == "MatMul":
+        _keep_bias_apart(node)
+
+
+def _keep_bias_apart(node: ir.Node) -> None:
+    """Writes the Add of a constant behind a MatMul as Sum, which ONNX Runtime leaves alone.
+
+    It would make MatMul and Add a Gemm wherever it knows the shapes, and then miss the int32 bias of its 8-bit Gemm:
+    the product would run in float, its weight turned back from codes on every run.
+
+    Source: ONNX Runtime, `matmul_add_fusion.cc` (level 1, before the QDQ selectors of level 2).
+    """
+    for consumer in tuple(node.outputs[0].consumers()):
+        if consumer.op_type == "Add" and any(constant(value) is not None for value in consumer.inputs):
+            consumer.op_type = "Sum"
 
 
 def _shift(

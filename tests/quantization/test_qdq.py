@@ -134,6 +134,19 @@ def test_matmul_over_three_axes_writes_float(tmp_path: Path) -> None:
     assert sqnr_db(run(net, feed)["y"], run(int8, feed)["y"]) > 30
 
 
+def test_matmul_with_bias_of_known_shapes_does_not_become_a_float_gemm(tmp_path: Path) -> None:
+    net = model(
+        "g (float[2,7,8] x) => (float[2,7,5] y) { t = Tanh(x) m = MatMul(t, w) y = Add(m, b) }",
+        w=normal(8, 5),
+        b=normal(5),
+    )
+    _, int8 = quantized(net)
+    feed = feeds(net)[0]
+    ops = fused(int8, tmp_path)
+    assert (ops["MatMulIntegerToFloat"], ops["Gemm"], ops["DequantizeLinear"]) == (1, 0, 0)
+    assert sqnr_db(run(net, feed)["y"], run(int8, feed)["y"]) > 30
+
+
 def test_one_quantize_node_serves_every_reader() -> None:
     net = model(
         """g (float[N,8] x) => (float[N,4] a, float[N,4] b, float[N,4] c) {
