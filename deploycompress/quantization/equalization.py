@@ -1,16 +1,13 @@
 """Conv -> Relu -> Conv, channel ranges uneven -> the same function with channel ranges even.
 
     W2 f(W1 x + b1)  ==  (W2 S) f(S^-1 W1 x + S^-1 b1),   S = diag(s), s > 0, f(x / s) = f(x) / s
-    s_c = sqrt(r1_c / r2_c),  r1_c: range of channel c in front, r2_c = max |W2[:, c]|
+    s_c = sqrt(r1_c / r2_c),   r1_c = max |W1[c]|, r2_c = max |W2[:, c]|
 
-Relu, LeakyRelu and pools scale with their input, so the rewrite is exact up to float rounding. A Clip does not: its
-upper bound is one number for all channels. A channel that reached the bound on the calibration samples keeps s = 1; any
-other may move as long as 1.25 times the largest value seen stays below the bound. The new graph then differs from the
-old one only where an activation goes beyond the bound, or beyond 1.25 times all that calibration saw of its channel:
-static int8, which clips every tensor near the largest value seen, assumes more than that.
+Relu, LeakyRelu and pools scale with their input, so the rewrite is exact up to float rounding. A Clip with an upper
+bound is refused: its bound is one number for all channels. (To move those channels that did not reach the bound during
+calibration changed the outputs of two MobileNets by 15 and 29 % on other pictures: docs/results.md.)
 
-Ranges in front are those of W1 (`weights`: for one weight scale a tensor) or of the activations (`activations`: for one
-activation scale a tensor, with which weight scales a channel have nothing to do).
+It serves targets with one weight scale a tensor. With a scale for each channel W1 has nothing to gain.
 
 Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction", arXiv:1906.04721,
 section 4.1.
@@ -18,22 +15,18 @@ section 4.1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deploycompress.calibration.statistics import TensorStatistics
 from deploycompress.quantization.candidates import constant, key
 from deploycompress.quantization.plan import clamp_bounds
 
-Balance = Literal["weights", "activations"]
-
-_HOMOGENEOUS = ("Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool")
-_HEADROOM = 1.25
+_BETWEEN = ("Relu", "LeakyRelu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool")
 _LARGEST = 1e3  # and 1 / that: beyond, a channel is dead rather than uneven
 _SWEEPS = 20  # pairs share layers; three or four sweeps settle a MobileNet
 _SETTLED = 1e-3
@@ -45,7 +38,7 @@ class Equalized:
 
     Attributes:
         model: A copy with the new weights.
-        scales: Factor of each channel by the output of the convolution in front; what it gives was divided by them.
+        scales: What each channel was divided by [channels], by the output of the convolution in front.
         refusals: (output of a convolution, why its channels stay) for those that a convolution reads.
     """
 
@@ -54,138 +47,117 @@ class Equalized:
     refusals: tuple[tuple[str, str], ...]
 
 
-def equalize(model: ir.Model, statistics: Mapping[str, TensorStatistics], *, balance: Balance = "weights") -> Equalized:
-    """A copy of `model` in which neighbouring convolutions have channels of like range.
-
-    Args:
-        model: The float graph, BatchNormalization folded.
-        statistics: With channel magnitudes of the inputs of convolutions; without, pairs around a Clip are refused
-            (and with `activations` all of them).
-        balance: What is made even against the weights behind.
-    """
+def equalize(model: ir.Model) -> Equalized:
+    """A copy of `model`, BatchNormalization folded, in which neighbouring convolutions have weights of like range."""
     copy = model.clone()
     pairs: list[_Pair] = []
     refusals: list[tuple[str, str]] = []
     for node in copy.graph:
-        if node.op_type == "Conv" and node.domain in ("", "ai.onnx"):
-            found = _pair(node, statistics, balance)
-            if isinstance(found, _Pair):
-                pairs.append(found)
-            elif found:
-                refusals.append((key(node), found))
-    weights = {id(node): _array(node.inputs[1]) for pair in pairs for node in (pair.front, pair.behind)}
-    scales = {key(pair.front): np.ones(len(weights[id(pair.front)])) for pair in pairs}
+        behind = _behind(node)
+        if behind is not None:
+            refusal = _why_not(node, behind)
+            if refusal:
+                refusals.append((key(node), refusal))
+            else:
+                pairs.append(_Pair(node, behind))
+    nodes = list(dict.fromkeys(node for pair in pairs for node in (pair.front, pair.behind)))
+    weights = {node: _array(node.inputs[1]) for node in nodes}
+    scales = {key(pair.front): np.ones(len(weights[pair.front])) for pair in pairs}
     for _ in range(_SWEEPS):
         moved = 0.0
         for pair in pairs:
             total = scales[key(pair.front)]
-            step = pair.step(weights, total, balance)
-            moved = max(moved, float(np.abs(np.log(step)).max()))
+            step = pair.step(weights, total)
             total *= step
-            _divide_outputs(weights, pair.front, step)
-            _multiply_inputs(weights, pair.behind, step)
+            weights[pair.front] = _per_output(weights[pair.front], 1 / step)
+            weights[pair.behind] = _per_input(weights[pair.behind], step, pair.behind)
+            moved = max(moved, float(np.abs(np.log(step)).max()))
         if moved < _SETTLED:
             break
     for pair in pairs:
-        bias = pair.front.inputs[2] if len(pair.front.inputs) > 2 else None
-        if bias is not None:
-            _store(bias, _array(bias) / scales[key(pair.front)])
-    for node in {id(node): node for pair in pairs for node in (pair.front, pair.behind)}.values():
-        _store(node.inputs[1], weights[id(node)])
+        if len(pair.front.inputs) > 2 and pair.front.inputs[2] is not None:
+            _store(pair.front.inputs[2], _array(pair.front.inputs[2]) / scales[key(pair.front)])
+    for node in nodes:
+        _store(node.inputs[1], weights[node])
     return Equalized(copy, scales, tuple(refusals))
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two convolutions with nothing but homogeneous nodes, and at most a Clip, between them.
-
-    Attributes:
-        front: The convolution that makes the channels.
-        behind: The only one that reads them.
-        magnitudes: Largest magnitude of each channel behind the nodes between [C], where it is known.
-        bound: Upper bound of the Clip between them; infinity where there is none.
-    """
+    """A convolution that makes channels, and the only one that reads them."""
 
     front: ir.Node
     behind: ir.Node
-    magnitudes: NDArray[np.float64] | None
-    bound: float
 
-    def step(
-        self, weights: Mapping[int, NDArray[np.float64]], total: NDArray[np.float64], balance: Balance
-    ) -> NDArray[np.float64]:
-        """By what each channel is divided now [C], `total` having been divided out before."""
-        front = np.abs(weights[id(self.front)]).reshape(len(total), -1).max(axis=1, initial=0.0)
-        if balance == "activations":
-            assert self.magnitudes is not None
-            front = self.magnitudes / total
-        behind = _input_magnitudes(self.behind, weights[id(self.behind)], len(total))
+    def step(self, weights: Mapping[ir.Node, NDArray[np.float64]], total: NDArray[np.float64]) -> NDArray[np.float64]:
+        """By what to divide each channel now [C]; `total` was divided out before."""
+        front = np.abs(weights[self.front]).reshape(len(total), -1).max(axis=1, initial=0.0)
+        behind = np.abs(_by_input(weights[self.behind], len(total), self.behind)).max(axis=(1, 3), initial=0.0).ravel()
         alive = (front > 0) & (behind > 0)
         step = np.ones(len(total))
         step[alive] = np.sqrt(front[alive] / behind[alive])
-        if not np.isfinite(self.bound):
-            return np.asarray(np.clip(total * step, 1 / _LARGEST, _LARGEST) / total)
-        assert self.magnitudes is not None
-        free = alive & (self.magnitudes < self.bound)
-        # Channels that cannot move stay where they are, and the others meet them: only ratios matter.
-        step /= np.exp(np.log(step[alive]).mean()) if alive.any() else 1.0
-        wanted = np.maximum(total * step, self.magnitudes * _HEADROOM / self.bound)
-        return np.asarray(np.where(free, np.clip(wanted, 1 / _LARGEST, _LARGEST), total) / total)
+        return np.asarray(np.clip(total * step, 1 / _LARGEST, _LARGEST) / total)
 
 
-def _pair(node: ir.Node, statistics: Mapping[str, TensorStatistics], balance: Balance) -> _Pair | str:
-    """The pair that `node` begins, why there is none, or "" where no convolution reads it."""
-    value, bound = node.outputs[0], float("inf")
+def _behind(node: ir.Node) -> ir.Node | None:
+    """The convolution that reads the output of the convolution `node` through clamps and pools, or None."""
+    if not _is_conv(node):
+        return None
+    value = node.outputs[0]
     while True:
-        consumers = tuple(value.consumers())
-        if len(consumers) != 1 or len(value.uses()) != 1 or value.is_graph_output():
-            readers = [consumer for consumer in consumers if consumer.op_type == "Conv"]
-            return "its output has several readers" if readers else ""
-        (after,) = consumers
-        if after.op_type == "Conv":
-            break
-        if after.graph is not node.graph or after.inputs[0] is not value or len(after.outputs) != 1:
-            return ""
-        if after.op_type == "Clip":
-            if any(bounding is not None and constant(bounding) is None for bounding in after.inputs[1:]):
-                return "the bounds of the Clip behind it are computed at run time"
-            low, high = clamp_bounds(after)
-            if low not in (0.0, -float("inf")) or high <= 0.0:
-                return f"the Clip behind it has the lower bound {low:g}, which does not scale with the channel"
-            bound = min(bound, high)
-        elif after.op_type not in _HOMOGENEOUS:
-            return ""
+        readers = (after for after in value.consumers() if after.inputs[0] is value)
+        after = next((each for each in readers if _is_conv(each) or each.op_type in _BETWEEN), None)
+        if after is None or _is_conv(after):
+            return after
         value = after.outputs[0]
-    if after.inputs[0] is not value:
-        return "its output is the weight of another convolution"
-    for held in (node.inputs[1], after.inputs[1], node.inputs[2] if len(node.inputs) > 2 else None):
+
+
+def _why_not(front: ir.Node, behind: ir.Node) -> str:
+    """Why the channels between two convolutions cannot be scaled, or ""."""
+    node = front
+    while node is not behind:
+        value = node.outputs[0]
+        if len(value.uses()) != 1 or value.is_graph_output():
+            return f"{value.name!r} has several readers"
+        if node.op_type == "Clip" and (refusal := _why_clip_not(node)):
+            return refusal
+        (node,) = value.consumers()
+        if node.graph is not front.graph:
+            return f"{value.name!r} is read inside a control-flow body"
+    for held in (*front.inputs[1:], behind.inputs[1]):
         if held is not None and (constant(held) is None or held.is_graph_output()):
             return f"weight or bias {held.name!r} is not constant"
         if held is not None and len(held.uses()) != 1:
             return f"weight or bias {held.name!r} is shared"
-    seen = statistics[str(value.name)].channel_absmax if str(value.name) in statistics else None
-    if seen is None and (balance == "activations" or np.isfinite(bound)):
-        return f"the magnitudes of the channels of {value.name!r} are not known"
-    return _Pair(node, after, seen, bound)
+    return ""
 
 
-def _input_magnitudes(node: ir.Node, weight: NDArray[np.float64], channels: int) -> NDArray[np.float64]:
-    """Largest magnitude of the weights that read each input channel [C]."""
+def _why_clip_not(clip: ir.Node) -> str:
+    if any(bound is not None and constant(bound) is None for bound in clip.inputs[1:]):
+        return "the bounds of the Clip behind it are computed at run time"
+    low, high = clamp_bounds(clip)
+    if low not in (0.0, -math.inf) or high not in (0.0, math.inf):
+        return f"the Clip behind it has the bounds {low:g} and {high:g}, which do not scale with the channel"
+    return ""
+
+
+def _is_conv(node: ir.Node) -> bool:
+    return node.op_type == "Conv" and node.domain in ("", "ai.onnx") and len(node.inputs) > 1
+
+
+def _by_input(weight: NDArray[np.float64], channels: int, node: ir.Node) -> NDArray[np.float64]:
+    """A weight [O, I / groups, ...] as [groups, O / groups, I / groups, positions]."""
     groups = node.attributes.get_int("group", 1)
-    by_group = np.abs(weight).reshape(groups, len(weight) // groups, channels // groups, -1)
-    found: NDArray[np.float64] = by_group.max(axis=(1, 3), initial=0.0).reshape(channels)
-    return found
+    return weight.reshape(groups, len(weight) // groups, channels // groups, -1)
 
 
-def _divide_outputs(weights: dict[int, NDArray[np.float64]], node: ir.Node, step: NDArray[np.float64]) -> None:
-    weight = weights[id(node)]
-    weights[id(node)] = weight / step.reshape(-1, *[1] * (weight.ndim - 1))
+def _per_output(weight: NDArray[np.float64], factors: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(weight * factors.reshape(-1, *[1] * (weight.ndim - 1)))
 
 
-def _multiply_inputs(weights: dict[int, NDArray[np.float64]], node: ir.Node, step: NDArray[np.float64]) -> None:
-    weight, groups = weights[id(node)], node.attributes.get_int("group", 1)
-    by_group = weight.reshape(groups, len(weight) // groups, len(step) // groups, -1)
-    weights[id(node)] = (by_group * step.reshape(groups, 1, -1, 1)).reshape(weight.shape)
+def _per_input(weight: NDArray[np.float64], factors: NDArray[np.float64], node: ir.Node) -> NDArray[np.float64]:
+    apart = _by_input(weight, len(factors), node)
+    return np.asarray(apart * factors.reshape(len(apart), 1, -1, 1)).reshape(weight.shape)
 
 
 def _array(value: ir.Value | None) -> NDArray[np.float64]:
