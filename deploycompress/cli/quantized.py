@@ -45,6 +45,8 @@ def print_result(result: QuantizeResult, write: Write) -> None:
     if result.samples:
         rest = " (--all-samples uses the rest)" if result.samples < result.available else ""
         write(f"calibrated on {result.samples} of {result.available} samples: {result.ended}{rest}")
+    if result.padded is not None:
+        write(f"{'' if result.padded.holds else 'WARNING: '}{result.padded}")
     if result.goal is not None:
         _print_goal(result.goal, result.bytes_before, write)
     for note in result.notes:
@@ -77,10 +79,8 @@ def verdict(result: QuantizeResult) -> str:
     parts = [
         f"{result.bytes_before} -> {result.bytes_after} bytes "
         f"({result.bytes_before / result.bytes_after:.2f}x smaller)",
-        f"{result.int8_nodes} nodes run in int8",
+        result.kernels,
     ]
-    if result.weights_dequantized:
-        parts.append(f"{result.weights_dequantized} weights are dequantized on every run")
     if result.comparison is None:
         parts.append("speed not measured")
     else:

@@ -117,7 +117,7 @@ def quantize(
     models.save(made.model, output, track=track)
     samples, origin = given.samples, given.origin
     compared = given.feeds if samples is None else (sample.feed for sample in islice(samples, _FIDELITY_SAMPLES))
-    checked = self_check(output, given.original, compared, given.timed, timed=measured_here)
+    checked = self_check(output, made.plan, given.original, compared, given.timed, timed=measured_here)
     return QuantizeResult(
         source=source,
         output=output,
@@ -135,6 +135,8 @@ def quantize(
         bytes_before=models.size_bytes(source),
         bytes_after=models.size_bytes(output),
         int8_nodes=checked.int8_nodes,
+        kernels=checked.kernels,
+        padded=checked.padded,
         weights_dequantized=checked.weights_dequantized,
         fidelity=checked.fidelity,
         compared_on="samples" if samples is not None and samples.valid_for_accuracy else "random inputs",

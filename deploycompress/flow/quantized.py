@@ -8,6 +8,7 @@ from typing import Literal
 
 from deploycompress.data import Skipped
 from deploycompress.flow.keeping import Kept
+from deploycompress.flow.padding import PaddedBatch
 from deploycompress.quantization.spec import NodePlan
 from deploycompress.records.measured import Comparison, Fidelity
 
@@ -33,6 +34,8 @@ class QuantizeResult:
         bytes_before: Size of the source, external data included.
         bytes_after: Size of the output.
         int8_nodes: Nodes of the executed graph that compute in 8 bits.
+        kernels: What the runtime made of the quantized layers, in words.
+        padded: Whether a padded batch gives the same rows as its samples alone; None for a model without a mask.
         weights_dequantized: Weights turned back to float on every run (each one costs more than int8 gains).
         fidelity: Outputs against the float model.
         compared_on: What the two were run on: calibration samples, or random inputs where none were given.
@@ -57,6 +60,8 @@ class QuantizeResult:
     bytes_before: int
     bytes_after: int
     int8_nodes: int
+    kernels: str
+    padded: PaddedBatch | None
     weights_dequantized: int
     fidelity: Fidelity
     compared_on: Literal["samples", "random inputs"]
