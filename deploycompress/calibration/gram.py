@@ -21,6 +21,7 @@ import onnx_ir as ir
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+_ROWS = 512  # multiplied at a time
 _BLOCK = 1 << 22  # elements of unrolled rows held at a time: 32 MiB
 
 
@@ -128,25 +129,41 @@ class Gram:
 
 
 class RunningGram:
-    """A Gram that grows in place: at no time are there two copies of its products."""
+    """A Gram that grows in place: at no time are there two copies of its products.
+
+    Rows wait until there are many: to add the product of a dozen reads and writes as much memory as that of hundreds.
+    """
 
     def __init__(self, layer: LayerInput) -> None:
         self.layer = layer
         self._count = 0
+        self._waiting: list[NDArray[np.float64]] = []
+        self._waiting_rows = 0
         self._sums = np.zeros((layer.groups, layer.features))
         self._products = np.zeros((layer.groups, layer.features, layer.features))
 
     def add(self, values: NDArray[np.floating]) -> None:
         """Adds the rows of one input."""
         for rows in self.layer.rows(values):
-            self._count += rows.shape[1]
-            self._sums += rows.sum(axis=1)
-            for product, matrix in zip(self._products, rows, strict=True):
-                product += matrix.T @ matrix
+            self._waiting.append(rows)
+            self._waiting_rows += rows.shape[1]
+            if self._waiting_rows >= _ROWS:
+                self._fold()
 
     def result(self) -> Gram:
         """What was added so far; later additions change it."""
+        self._fold()
         return Gram(self._count, self._sums, self._products)
+
+    def _fold(self) -> None:
+        if not self._waiting:
+            return
+        rows = np.concatenate(self._waiting, axis=1)
+        self._waiting, self._waiting_rows = [], 0
+        self._count += rows.shape[1]
+        self._sums += rows.sum(axis=1)
+        for product, matrix in zip(self._products, rows, strict=True):
+            product += matrix.T @ matrix
 
 
 def _patches(node: ir.Node, kernel: tuple[int, ...]) -> Patches:

@@ -33,6 +33,7 @@ MOVERS = (
     "MaxPool",
 )
 JOINERS = ("Add", "Concat", "AveragePool", "GlobalAveragePool")
+FEW_FEATURES = 4  # the 8-bit kernels work on groups of four; a side path of outlier channels is as narrow as that
 _CLAMPS = ("Relu", "Clip")
 
 
@@ -137,6 +138,10 @@ def why_float(node: ir.Node, target: Target) -> str:
 
 
 def _why_form_refused(node: ir.Node, weight: ir.TensorProtocol, bias: ir.Value | None) -> str:
+    if node.op_type != "Conv" and len(weight.shape) == 2:
+        features = weight.shape[1] if _number(node, "transB", 0) else weight.shape[0]
+        if isinstance(features, int) and features <= FEW_FEATURES:
+            return f"it sums {features} products; its input would cost more to convert"
     if node.op_type == "MatMul":
         return "" if len(weight.shape) == 2 else f"the weight has {len(weight.shape)} axes; the kernel takes 2"
     if node.op_type == "Conv":
