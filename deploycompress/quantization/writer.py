@@ -60,9 +60,11 @@ class Writer:
         attributes: Mapping[str, Any] | None = None,
         dtype: ir.DataType | None = None,
         shape: ir.Shape | None = None,
+        domain: str = "",
     ) -> ir.Node:
         """A new node in front of `before`, behind `after`, or at the start of the graph."""
-        made = ir.node(op_type, inputs, attributes, num_outputs=len(outputs), name=self.name(f"{outputs[0]}/{op_type}"))
+        name = self.name(f"{outputs[0]}/{op_type}")
+        made = ir.node(op_type, inputs, attributes, domain=domain, num_outputs=len(outputs), name=name)
         for value, wanted in zip(made.outputs, outputs, strict=True):
             value.name = self.name(wanted)
         if dtype is not None:
