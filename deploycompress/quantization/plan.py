@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -15,6 +16,7 @@ from deploycompress.errors import UnsupportedError
 from deploycompress.quantization.affine import Grid, grid
 from deploycompress.quantization.candidates import JOINERS, MOVERS, WEIGHTED, Candidates, constant, find, key, why_float
 from deploycompress.quantization.embeddings import plan_tables
+from deploycompress.quantization.observed import why_no_grid
 from deploycompress.quantization.spec import NodeForm, NodePlan, QuantPlan, QuantSpec
 from deploycompress.targets import Target
 
@@ -94,10 +96,21 @@ def plan(
 
     Raises:
         UnsupportedError: The target has no 8-bit kernels.
+        DataRejectedError: A tensor held NaN or infinity.
     """
     require_int8(target)
+    statistics.require_finite()
     rules = target.quant
     found = find(model, target, exclude)
+    unusable = _without_range(model, found, statistics)
+    if unusable:
+        made = plan(model, target, statistics, method=method, exclude=exclude | unusable.keys())
+        told = {
+            key(node): NodePlan(key(node), node.name or "", node.op_type, "float", unusable[key(node)])
+            for node in model.graph
+            if key(node) in unusable
+        }
+        return replace(made, nodes={**made.nodes, **told})
     grids: dict[str, Grid] = {}
     for name in (*found.inputs, *(output for output in found.outputs if output not in found.shared)):
         low, high = RANGE_METHODS[method](statistics[name])
@@ -120,6 +133,21 @@ def plan(
         quantize_bias=rules.quantize_bias,
         input_means=_means(specs, statistics),
     )
+
+
+def _without_range(model: ir.Model, found: Candidates, statistics: Statistics) -> dict[str, str]:
+    """8-bit nodes that read or write a tensor over which no grid can be laid, with the reason."""
+    gridded = (*found.inputs, *(name for name in found.outputs if name not in found.shared))
+    refused = {name: why for name in gridded if (why := why_no_grid(statistics.get(name)))}
+    unusable: dict[str, str] = {}
+    for node in model.graph if refused else ():
+        if key(node) in found.int8:
+            touched = [*(str(v.name) for v in node.inputs if v is not None), found.absorbed.get(key(node), key(node))]
+            origins = [found.shared.get(name, name) for name in touched]
+            name = next((origin for origin in origins if origin in refused), None)
+            if name is not None:
+                unusable[key(node)] = f"{name!r} {refused[name]}"
+    return unusable
 
 
 def _means(names: Iterable[str], statistics: Statistics) -> dict[str, NDArray[np.float64]]:
