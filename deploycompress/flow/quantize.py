@@ -22,7 +22,7 @@ from deploycompress.flow.goal import Goal
 from deploycompress.flow.judge import baseline, judge_for
 from deploycompress.flow.keeping import Kept, keep_accuracy
 from deploycompress.flow.quantized import QuantizeResult
-from deploycompress.flow.rollback import roll_back
+from deploycompress.flow.rollback import RolledBack, roll_back
 from deploycompress.flow.self_check import self_check
 from deploycompress.flow.source import check_output
 from deploycompress.measurement.environment import environment
@@ -107,13 +107,14 @@ def quantize(
     drafted = draft(given, form, target, method=method, all_samples=all_samples, track=track)
     made = drafted.made()
     require_some(made)
-    float_layers: dict[str, str] = {}
+    rolled = RolledBack(made, {})
     if form.calibrates and measured_here:
-        made, float_layers = roll_back(drafted, made, given.timed, given.config)
+        rolled = roll_back(drafted, made, given.timed, given.config)
+        made = rolled.made
     kept: Kept | None = None
     if judge is not None and floats is not None:
         timed = given.timed if measured_here else None
-        made, kept = keep_accuracy(drafted, made, float_layers, judge, floats, given, timed=timed, track=track)
+        made, kept = keep_accuracy(drafted, made, rolled.released, judge, floats, given, timed=timed, track=track)
     models.save(made.model, output, track=track)
     samples, origin = given.samples, given.origin
     compared = given.feeds if samples is None else (sample.feed for sample in islice(samples, _FIDELITY_SAMPLES))
@@ -125,7 +126,7 @@ def quantize(
         form=form.name,
         nodes=tuple(made.plan.nodes.values()),
         rewrites=drafted.rewrites,
-        float_layers=tuple(float_layers),
+        float_layers=tuple(rolled.released),
         samples=made.samples,
         available=0 if origin is None or not form.calibrates else origin.feeds,
         ended="no sample was needed" if origin is None or not form.calibrates else ended(made.samples, origin.feeds),
@@ -142,7 +143,7 @@ def quantize(
         compared_on="samples" if samples is not None and samples.valid_for_accuracy else "random inputs",
         comparison=checked.comparison,
         goal=kept,
-        notes=(*_notes(samples, origin, made.samples, target), *given.admitted),
+        notes=(*_notes(samples, origin, made.samples, target), *given.admitted, *rolled.notes),
     )
 
 
