@@ -1,7 +1,7 @@
 """x -> q = clamp(round_half_even(x / s) + z, qmin, qmax);  x' = s (q - z). The only place where these formulas stand.
 
 Asymmetric: lo = min(x, 0), hi = max(x, 0), s = (hi - lo) / (qmax - qmin), z = round(qmin - lo / s).
-Symmetric:  s = max|x| / qmax, z = 0 (int8) or 128 (uint8); int8 codes stay in [-127, 127].
+Symmetric:  s = max|x| / qmax, z = 0 (signed) or the middle (unsigned); signed codes stay in [-qmax, qmax].
 Zero is always a code, and a scale is never zero.
 
 Source: ONNX QuantizeLinear and DequantizeLinear; Jacob et al., CVPR 2018, section 2.1.
@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Int8 = Literal["uint8", "int8"]
+Codes = Literal["uint8", "int8", "uint16", "int16"]
 _Number = TypeVar("_Number", bound=np.generic)
 MIN_SCALE = 1e-8  # smaller scales lose precision in float32 products with a weight scale
 PAIR_LIMIT = 128  # of the sum of two weight codes of one sign, for kernels that add two products in 16 bits
@@ -24,7 +24,7 @@ _INT32_MAX = 2**31 - 1
 
 @dataclass(frozen=True)
 class Grid:
-    """A uniform 8-bit grid for a whole tensor.
+    """A uniform 8- or 16-bit grid for a whole tensor.
 
     Attributes:
         scale: Step between neighbouring codes, a float32 value.
@@ -34,7 +34,7 @@ class Grid:
 
     scale: float
     zero_point: int
-    dtype: Int8
+    dtype: Codes
 
     @property
     def low(self) -> float:
@@ -73,14 +73,14 @@ class QuantizedTensor:
         return (offset * scale).astype(np.float32)
 
 
-def grid(low: float, high: float, dtype: Int8, *, symmetric: bool) -> Grid:
+def grid(low: float, high: float, dtype: Codes, *, symmetric: bool) -> Grid:
     """The grid that spans [low, high], widened to contain zero."""
     low, high = min(low, 0.0), max(high, 0.0)
     qmin, qmax = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     if symmetric:
         bound = max(-low, high)
-        middle = 0 if dtype == "int8" else 128
-        return Grid(_scale(bound, 127), middle, dtype)
+        half = (qmax - qmin) // 2  # 127 or 32767
+        return Grid(_scale(bound, half), qmax - half, dtype)
     scale = _scale(high - low, qmax - qmin)
     return Grid(scale, int(np.clip(np.rint(qmin - low / scale), qmin, qmax)), dtype)
 

@@ -74,7 +74,7 @@ def find(model: ir.Model, target: Target, exclude: frozenset[str] = frozenset())
                 found.floats[key(node)] = refusal
                 continue
             found.int8[key(node)] = f"{node.op_type} with constant weights has an 8-bit kernel"
-            if node.op_type == "Conv" and target.quant.quantize_outputs:
+            if target.quant.quantize_outputs and (node.op_type == "Conv" or target.quant.quantize_products):
                 clamp = clamp_behind(node)
                 if clamp is not None:
                     found.absorbed[key(node)] = key(clamp)

@@ -18,6 +18,7 @@ from deploycompress.quantization.candidates import JOINERS, MOVERS, WEIGHTED, Ca
 from deploycompress.quantization.embeddings import plan_tables
 from deploycompress.quantization.observed import why_no_grid
 from deploycompress.quantization.spec import NodeForm, NodePlan, QuantPlan, QuantSpec
+from deploycompress.quantization.wide import WIDE
 from deploycompress.targets import Target
 
 
@@ -101,6 +102,8 @@ def plan(
     require_int8(target)
     statistics.require_finite()
     rules = target.quant
+    if rules.activation in WIDE and method == "mse":
+        method = "minmax"  # the error of 65,536 levels is that of what they leave out
     found = find(model, target, exclude)
     unusable = _without_range(model, found, statistics)
     if unusable:

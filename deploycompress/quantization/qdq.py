@@ -27,6 +27,7 @@ from deploycompress.quantization.bias_correction import convolution_shift, produ
 from deploycompress.quantization.candidates import WEIGHTED, constant, is_depthwise, key
 from deploycompress.quantization.embeddings import write_tables
 from deploycompress.quantization.spec import NodePlan, QuantPlan
+from deploycompress.quantization.wide import MIN_OPSET_WIDE, WIDE
 from deploycompress.quantization.writer import Writer, bias_vector, float_weight, prune_initializers, weight_codes
 
 MIN_OPSET = 13  # the first with a channel axis on DequantizeLinear
@@ -36,15 +37,17 @@ def emit_qdq(model: ir.Model, plan: QuantPlan) -> ir.Model:
     """A quantized copy of `model`.
 
     Raises:
-        UnsupportedError: The model's opset is older than 13.
+        UnsupportedError: The model's opset is older than 13, or than 21 where activations have 16 bits.
     """
-    require_opset(model, MIN_OPSET)
+    require_opset(model, min_opset(plan))
     copy = model.clone()
     writer = Writer(copy.graph)
     nodes = {key(node): node for node in copy.graph}
     for name, node_plan in plan.nodes.items():
         if node_plan.form == "int8" and node_plan.op_type in WEIGHTED:
             _quantize_constants(writer, nodes[name], plan)
+            if node_plan.op_type == "MatMul" and name not in plan.activations:
+                _keep_bias_apart(nodes[name])
     values = {str(value.name): value for value in (*copy.graph.inputs, *(v for n in copy.graph for v in n.outputs))}
     for node_plan in plan.nodes.values():
         if node_plan.absorbs is not None:
@@ -60,6 +63,11 @@ def emit_qdq(model: ir.Model, plan: QuantPlan) -> ir.Model:
     write_tables(writer, plan)
     prune_initializers(copy.graph)
     return copy
+
+
+def min_opset(plan: QuantPlan) -> int:
+    """The oldest opset that can hold what a static plan says."""
+    return MIN_OPSET_WIDE if any(spec.grid.dtype in WIDE for spec in plan.activations.values()) else MIN_OPSET
 
 
 def require_opset(model: ir.Model, minimum: int) -> None:
@@ -101,8 +109,6 @@ def _quantize_constants(writer: Writer, node: ir.Node, plan: QuantPlan) -> None:
     if node.op_type == "Gemm":
         for attribute in ("transA", "transB", "alpha", "beta"):
             node.attributes.pop(attribute, None)
-    if node.op_type == "MatMul":
-        _keep_bias_apart(node)
 
 
 def _keep_bias_apart(node: ir.Node) -> None:
@@ -230,7 +236,7 @@ def _by_absorbed(plan: QuantPlan, name: str) -> NodePlan | None:
 def _pair(writer: Writer, value: ir.Value, to: Grid, stem: str, after: ir.Node | None) -> tuple[ir.Node, ir.Node]:
     scale = writer.constant(f"{stem}_scale", np.array(to.scale, np.float32))
     zero = writer.constant(f"{stem}_zero_point", np.array(to.zero_point, to.dtype))
-    codes = ir.DataType.UINT8 if to.dtype == "uint8" else ir.DataType.INT8
+    codes = ir.DataType[to.dtype.upper()]
     q = writer.node(
         "QuantizeLinear", [value, scale, zero], [f"{stem}_quantized"], after=after, dtype=codes, shape=value.shape
     )

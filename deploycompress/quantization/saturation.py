@@ -166,12 +166,14 @@ def _layers(floats: ir.Model, plan: QuantPlan) -> Iterator[_Layer]:
         rows = LayerInput.of(node) if node.op_type in WEIGHTED else None
         if planned is None or planned.form != "int8" or rows is None:
             continue
+        to = plan.activations[rows.tensor].grid
+        if to.dtype != "uint8":
+            continue
         weight, axis = float_weight(node)
         depthwise = is_depthwise(node, weight.shape[axis])
         codes = np.moveaxis(weight_codes(weight, axis, full_range, depthwise=depthwise).codes, axis, 0).astype(np.int8)
         at_risk = int((largest_pair_sums(codes, depthwise=depthwise) > PAIR_LIMIT).sum())
         ordered = np.moveaxis(codes, 1, -1) if codes.ndim > 2 else codes
-        to = plan.activations[rows.tensor].grid
         yield _Layer(key(node), rows, to, ordered.reshape(len(codes), -1), at_risk)
 
 

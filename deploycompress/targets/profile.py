@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Int8Dtype = Literal["uint8", "int8"]
+Int16Dtype = Literal["uint16", "int16"]
 
 
 class _Frozen(BaseModel):
@@ -23,12 +24,14 @@ class QuantRules(_Frozen):
         int8: Whether the provider has 8-bit kernels at all.
         why: One sentence with the reason, shown when int8 is refused or changed.
         activation: Element type of quantized activations.
+        wide_activation: Element type of activations where 16 bits are asked for; absent where 8 bits are all there is.
         activation_symmetric: Zero point 0 (int8) or the middle (uint8) instead of a fitted one.
         weight: Element type of quantized weights, always symmetric.
         per_channel: One weight scale per output channel.
         pair_safe: Weight codes whose same-sign neighbours along the inner axis sum to at most 128, for kernels that
             add two products in 16 bits.
         quantize_outputs: Whether Conv and elementwise outputs are quantized (int8 chains) or stay float.
+        quantize_products: Whether Gemm and MatMul outputs are quantized too, for accelerators that take no float.
         int8_ops: Operators with an 8-bit kernel worth using there; every other operator stays float.
         quantize_bias: Whether biases are stored as int32 behind a DequantizeLinear or stay float.
         dynamic: Whether the provider has dynamic-quantization MatMul kernels.
@@ -36,12 +39,14 @@ class QuantRules(_Frozen):
 
     int8: bool
     why: str
-    activation: Int8Dtype = "uint8"
+    activation: Int8Dtype | Int16Dtype = "uint8"
+    wide_activation: Int16Dtype | None = None
     activation_symmetric: bool = False
     weight: Int8Dtype = "int8"
     per_channel: bool = True
     pair_safe: bool = False
     quantize_outputs: bool = True
+    quantize_products: bool = False
     int8_ops: tuple[str, ...] = ()
     quantize_bias: bool = True
     dynamic: bool = False

@@ -15,12 +15,13 @@ NAMES = {
     "server-cuda",
     "server-tensorrt",
     "mobile-arm64",
+    "mobile-qnn",
     "edge-arm64-dotprod",
     "edge-arm64",
 }
 
 
-def test_the_seven_profiles_are_shipped() -> None:
+def test_the_eight_profiles_are_shipped() -> None:
     assert set(targets.names()) == NAMES
 
 
