@@ -44,5 +44,5 @@ def computed_in_float(target: Target) -> str | None:
         return None
     return (
         f"activations are {target.quant.activation}, for which the CPU provider of ONNX Runtime has no kernels: this "
-        f"file runs in float here, its weights dequantized on every run; outputs are those of the codes, speed says nothing"
+        f"file runs in float here, its weights dequantized on every run; outputs are right, speed says nothing"
     )

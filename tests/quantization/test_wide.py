@@ -62,6 +62,14 @@ def test_sixteen_bits_come_much_closer_than_eight(dtype: str, symmetric: bool) -
     assert sqnr_db(reference, run(wide, feed, "none")["y"]) > 35
 
 
+def test_ranges_are_not_clipped_for_the_sake_of_steps_that_are_small_anyway() -> None:
+    target, net = with_activation_bits(QNN, 16), wide_net()
+    seen = statistics(net, target)
+    methods = {spec.method for spec in plan(net, target, seen, method="mse").activations.values()}
+    assert methods == {"minmax", "shared"}
+    assert "mse" in {spec.method for spec in plan(net, QNN, seen, method="mse").activations.values()}
+
+
 def test_the_grid_uses_all_codes_and_zero_is_one_of_them() -> None:
     for dtype, middle in (("uint16", 32768), ("int16", 0)):
         symmetric = grid(-1.0, 2.0, dtype, symmetric=True)
