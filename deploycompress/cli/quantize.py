@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from deploycompress.cli.console import JsonOption, show_settings, stderr, stdout, track, write_json
 from deploycompress.cli.shares import share
 from deploycompress.errors import GateError, UnknownNameError, UsageError
-
-if TYPE_CHECKING:
-    from deploycompress.records.formats import Kind
 
 _METHODS = ("minmax", "percentile", "mse", "entropy")
 
@@ -36,6 +33,10 @@ def quantize(
         ),
     ] = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="The same as --form dynamic; needs no samples.")] = False,
+    layout: Annotated[
+        str,
+        typer.Option(help="Static int8 as qdq (fused when loaded, the default) or in operators on codes: qoperator."),
+    ] = "qdq",
     target: Annotated[str, typer.Option(help="Target profile, a TOML file, or auto for this machine.")] = "auto",
     preprocess: Annotated[str | None, typer.Option(help="How images become inputs: a preset or a file.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
@@ -90,7 +91,7 @@ def quantize(
     from deploycompress.flow.quantize import quantize as run
     from deploycompress.records.formats import Format
 
-    wanted = Format(_kind(form, dynamic=dynamic))
+    wanted = Format(_kind(form, dynamic=dynamic), layout)  # type: ignore[arg-type]  # checked by Format
     goal = None
     if any(option is not None for option in (eval_data, labels, metric, eval_limit, max_drop, min_agreement)):
         goal = Goal(drop, agreement, eval_data, metric, labels, limit=eval_limit, budget_s=budget)
@@ -149,10 +150,8 @@ def quantize(
         )
 
 
-def _kind(form: str | None, *, dynamic: bool) -> Kind:
+def _kind(form: str | None, *, dynamic: bool) -> Any:  # noqa: ANN401 - one of a few names, which Format checks
     """The form asked for by name, or by its short way."""
-    from deploycompress.records.formats import kind_named
-
     if dynamic and form not in (None, "dynamic"):
         raise UsageError(f"--dynamic and --form {form} contradict each other", remedy="leave one of them out")
-    return kind_named(form or ("dynamic" if dynamic else "static"))
+    return form or ("dynamic" if dynamic else "static")

@@ -79,7 +79,7 @@ def draft(
     else:
         assert given.samples is not None
         gather = FromSamples(floats, given.samples, given.config, None if all_samples else method, track)
-    return Draft(floats, rewrites, excluded, Static(Planner(floats, target, method, gather, given.config)))
+    return Draft(floats, rewrites, excluded, Static(Planner(floats, target, method, gather, given.config), form.layout))
 
 
 def require_some(made: Made) -> None:

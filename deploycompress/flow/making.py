@@ -11,7 +11,9 @@ from deploycompress.flow.planner import Planner
 from deploycompress.quantization.dynamic import emit_dynamic
 from deploycompress.quantization.plan import plan_dynamic
 from deploycompress.quantization.qdq import emit_qdq
+from deploycompress.quantization.qoperator import to_qoperator
 from deploycompress.quantization.spec import QuantPlan
+from deploycompress.records.formats import Layout
 from deploycompress.targets import Target
 
 
@@ -44,15 +46,20 @@ class Static:
 
     Attributes:
         planner: Plans for any exclusion, and the statistics they rest on.
+        layout: How 8-bit operators are written.
     """
 
     planner: Planner
+    layout: Layout = "qdq"
 
     def __call__(self, excluded: frozenset[str]) -> Made:
         """See `Maker`."""
         plan = self.planner.plan(excluded)
         assert self.planner.statistics is not None
-        return Made(plan, emit_qdq(self.planner.floats, plan), self.planner.statistics.samples)
+        model = emit_qdq(self.planner.floats, plan)
+        if self.layout == "qoperator":
+            model = to_qoperator(model)
+        return Made(plan, model, self.planner.statistics.samples)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from deploycompress.runtime.session import Feed, Session
 # What ONNX Runtime makes of a layer, by the form it was to take.
 _KERNELS = {
     ("int8", "Conv"): ("QLinearConv",),
-    ("int8", "Gemm"): ("QGemm",),
+    ("int8", "Gemm"): ("QGemm", "MatMulIntegerToFloat"),
     ("int8", "MatMul"): ("QLinearMatMul", "MatMulIntegerToFloat"),
     ("dynamic int8", "Gemm"): ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
     ("dynamic int8", "MatMul"): ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from deploycompress.errors import UnknownNameError
+from deploycompress.errors import UnknownNameError, UsageError
 
 Kind = Literal["static", "dynamic"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Layout = Literal["qdq", "qoperator"]
 _NAMES: dict[Kind, str] = {"static": "static int8", "dynamic": "dynamic int8"}
 
 
@@ -18,9 +18,25 @@ class Format:
 
     Attributes:
         kind: "static" int8 with activation scales from calibration, or "dynamic" int8 with scales found at run time.
+        layout: Whether static int8 is written with QuantizeLinear and DequantizeLinear around float operators ("qdq"),
+            or with operators that take and give codes ("qoperator").
     """
 
     kind: Kind = "static"
+    layout: Layout = "qdq"
+
+    def __post_init__(self) -> None:
+        """Refuses options that do not belong to the form.
+
+        Raises:
+            UnknownNameError: A form or option has another name.
+            UsageError: They contradict each other.
+        """
+        _known(self.kind, get_args(Kind), "form", "--form")
+        _known(self.layout, get_args(Layout), "layout", "--layout")
+        if self.layout != "qdq" and self.kind != "static":
+            remedy = "leave it out, or use --form static"
+            raise UsageError(f"--layout {self.layout} belongs to static int8, not to {self.name}", remedy=remedy)
 
     @property
     def name(self) -> str:
@@ -33,13 +49,6 @@ class Format:
         return self.kind == "static"
 
 
-def kind_named(text: str) -> Kind:
-    """The form of that name.
-
-    Raises:
-        UnknownNameError: There is none; the nearest are given.
-    """
-    for kind in KINDS:
-        if kind == text:
-            return kind
-    raise UnknownNameError("form", text, KINDS, where="--form")
+def _known(text: str, names: tuple[str, ...], kind: str, option: str) -> None:
+    if text not in names:
+        raise UnknownNameError(kind, text, names, where=option)

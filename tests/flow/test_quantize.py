@@ -152,3 +152,12 @@ def test_an_output_that_cannot_be_written_is_found_before_the_work(tmp_path: Pat
     source = saved(residual_net(), tmp_path)
     with pytest.raises(EnvironmentLacksError, match=r"absent/int8\.onnx: it cannot be written"):
         quantize(source, tmp_path / "absent" / "int8.onnx", calib="no such samples", target=TARGET)
+
+
+def test_the_operator_layout_takes_and_gives_codes(tmp_path: Path) -> None:
+    result = quantized(residual_net(), tmp_path, form=Format(layout="qoperator"))
+    written = [node.op_type for node in models.load(result.output).graph]
+    assert written.count("QLinearConv") == 2
+    assert "Conv" not in written
+    assert result.kernels.startswith("2 of 2 Conv run as QLinearConv, 1 of 1 Gemm run as ")
+    assert result.fidelity.sqnr_db > 25  # as in the other layout
