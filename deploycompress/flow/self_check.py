@@ -23,8 +23,8 @@ from deploycompress.runtime.session import Feed, Session
 # What ONNX Runtime makes of a layer, by the form it was to take.
 _KERNELS = {
     ("int8", "Conv"): ("QLinearConv",),
-    ("int8", "Gemm"): ("QGemm", "MatMulIntegerToFloat"),
-    ("int8", "MatMul"): ("QLinearMatMul", "MatMulIntegerToFloat"),
+    ("int8", "Gemm"): ("QGemm", "MatMulIntegerToFloat", "MatMulInteger"),
+    ("int8", "MatMul"): ("QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger"),
     ("dynamic int8", "Gemm"): ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
     ("dynamic int8", "MatMul"): ("DynamicQuantizeMatMul", "MatMulIntegerToFloat"),
     ("weight-only", "Gemm"): ("MatMulNBits",),
