@@ -45,9 +45,15 @@ def _export(step: Export) -> list[str]:
 
 def _quantize(step: Quantize) -> list[str]:
     return [
-        *_options({"--output": step.output, "--calib": step.calib, "--preprocess": step.preprocess}),
+        *_options({"--output": step.output, "--calib": step.calib, "--calibration": step.calibration}),
+        *_options({"--preprocess": step.preprocess, "--tokenizer": step.tokenizer}),
+        *([] if step.form == "static" else ["--form", step.form]),
         *(["--dynamic"] if step.dynamic else []),
-        *_options({"--limit": step.limit}),
+        *([] if step.layout == "qdq" else ["--layout", step.layout]),
+        *([] if step.ranges == "mse" else ["--ranges", step.ranges]),
+        *_options({"--limit": step.limit, "--eval": step.eval, "--labels": step.labels, "--metric": step.metric}),
+        *_options({"--eval-limit": step.eval_limit, "--max-drop": step.max_drop}),
+        *_options({"--min-agreement": step.min_agreement, "--budget": step.budget}),
         *_each("--exclude", step.exclude),
         *(["--allow-slower"] if step.allow_slower else []),
     ]

@@ -19,7 +19,7 @@ _WRITES = frozenset({"output", "json_path", "markdown", "html"})
 _READS = frozenset(
     {
         *("model", "data", "eval", "teacher", "teacher_checkpoint", "student", "source", "checkpoint"),
-        *("preprocess", "calib", "models", "labels"),
+        *("preprocess", "calib", "models", "labels", "calibration", "tokenizer", "metric"),
     }
 )
 

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from deploycompress.errors import UnknownNameError, UsageError
+from deploycompress.records.formats import Kind, Layout
 from deploycompress.records.steps import Level
 
 
@@ -129,16 +130,32 @@ class Optimize(_Frozen):
 
 
 class Quantize(_Frozen):
-    """`model` with the samples `calib` -> int8 `output`; `allow_slower` accepts it for its size alone."""
+    """`model` with the samples `calib` -> `output`, with the options of the command (`dynamic` is `form: dynamic`).
+
+    `eval` with `max_drop` (1% or 0.01), or `min_agreement`, is the accuracy it must keep; `budget` the seconds it may
+    look for layers to leave float. `allow_slower` accepts a file for its size alone.
+    """
 
     kind: Literal["quantize"] = "quantize"
     model: str
     output: str
+    form: Kind = "static"
+    layout: Layout = "qdq"
     calib: str | None = None
+    calibration: str | None = None
     preprocess: str | None = None
+    tokenizer: str | None = None
     dynamic: bool = False
+    ranges: Literal["minmax", "percentile", "mse", "entropy"] = "mse"
     exclude: tuple[str, ...] = ()
     limit: int | None = Field(default=None, ge=1)
+    eval: str | None = None
+    labels: str | None = None
+    metric: str | None = None
+    eval_limit: int | None = Field(default=None, ge=1)
+    max_drop: str | float | None = None
+    min_agreement: str | float | None = None
+    budget: float | None = Field(default=None, ge=0)
     allow_slower: bool = False
 
     @property

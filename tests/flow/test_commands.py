@@ -46,6 +46,20 @@ steps:
       limit: 7
       allow_slower: true
   - quantize: {model: o.onnx, output: r.onnx, dynamic: true}
+  - quantize:
+      model: o.onnx
+      output: s.onnx
+      layout: qoperator
+      calibration: c.json
+      tokenizer: t.json
+      ranges: minmax
+      eval: net.py:e
+      labels: l.csv
+      metric: net.py:m
+      eval_limit: 9
+      max_drop: 1%
+      budget: 60
+  - quantize: {model: o.onnx, output: t.onnx, form: dynamic, calib: c, min_agreement: 0.99}
   - bench:
       models: [m.onnx, q.onnx]
       eval: net.py:e
@@ -75,7 +89,9 @@ def parsed(argv: list[str]) -> dict[str, object]:
 
 def test_parser_accepts_every_step_and_gets_every_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second, distilled, export, plain, optimize, static, dynamic, bench = map(parsed, lines(tmp_path))
+    first, second, distilled, export, plain, optimize, static, dynamic, kept, agreeing, bench = map(
+        parsed, lines(tmp_path)
+    )
     assert (str(first["recipe"]), first["step"]) == ("recipe.yaml", 1)
     assert second["step"] == 2
     assert distilled["step"] is None
@@ -97,8 +113,20 @@ def test_parser_accepts_every_step_and_gets_every_value(tmp_path: Path, monkeypa
     assert (static["calib"], static["limit"], static["allow_slower"], static["dynamic"]) == ("c", 7, True, False)
     assert list(static["exclude"]) == ["/head/*", "b"]  # type: ignore[call-overload]
     assert (dynamic["calib"], dynamic["dynamic"]) == (None, True)
+    given = {"layout": "qoperator", "calibration": Path("c.json"), "tokenizer": Path("t.json"), "ranges": "minmax"}
+    given |= {"eval_data": "net.py:e", "labels": Path("l.csv"), "metric": "net.py:m", "eval_limit": 9}
+    given |= {"max_drop": "1%", "min_agreement": None, "budget": 60.0, "form": None}
+    assert {name: kept[name] for name in given} == given
+    assert (agreeing["form"], agreeing["min_agreement"], agreeing["max_drop"]) == ("dynamic", "0.99", None)
     assert list(bench["models"]) == [Path("build/m.onnx"), Path("build/q.onnx")]  # type: ignore[call-overload]
-    shown = {"eval_data": "net.py:e", "preprocess": "p", "provider": "cpu,cuda", "threads": 2, "batch": 4, "rounds": 9}
+    shown = {
+        "eval_data": "net.py:e",
+        "preprocess": "p",
+        "provider": "cpu,cuda",
+        "threads": "2",
+        "batch": "4",
+        "rounds": 9,
+    }
     shown |= {"json_path": Path("build/r.json"), "markdown": Path("build/r.md"), "html": Path("build/r.html")}
     assert {name: bench[name] for name in shown} == shown
     assert all(call["target"] == "edge-arm64" for call in (export, optimize, static, dynamic, bench))
