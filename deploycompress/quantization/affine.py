@@ -1,7 +1,10 @@
 """x -> q = clamp(round_half_even(x / s) + z, qmin, qmax);  x' = s (q - z). The only place where these formulas stand.
 
 Asymmetric: lo = min(x, 0), hi = max(x, 0), s = (hi - lo) / (qmax - qmin), z = round(qmin - lo / s).
-Symmetric:  s = max|x| / qmax, z = 0 (signed) or the middle (unsigned); signed codes stay in [-qmax, qmax].
+Symmetric:  s = max(hi / qmax, lo / qmin), z = 0 (signed) or the middle (unsigned). Of int8 and int16 the lowest code is
+left out, so there s = max|x| / qmax.
+Codes of b bits are [0, 2^b - 1], or [-2^(b-1), 2^(b-1) - 1] where symmetric. One scale serves a tensor, a channel, or a
+block of neighbours along an axis.
 Zero is always a code, and a scale is never zero.
 
 Source: ONNX QuantizeLinear and DequantizeLinear; Jacob et al., CVPR 2018, section 2.1.
@@ -53,44 +56,83 @@ class QuantizedTensor:
 
     Attributes:
         codes: Integer array of the shape of the tensor.
-        scale: float32, scalar or [channels].
+        scale: float32, scalar or [channels]; with blocks, the shape of `codes` but for an entry a block along `axis`.
         zero_point: Of the dtype of `codes` and the shape of `scale`.
-        axis: Channel axis, or None for one scale for the whole tensor.
+        axis: Channel axis, or None for one scale for the whole tensor; with blocks, the axis they lie along.
+        block: Elements along `axis` that share a scale, the last block may be shorter; None without blocks.
+        bits: Width of a code as it is stored.
     """
 
     codes: NDArray[np.integer]
     scale: NDArray[np.float32]
     zero_point: NDArray[np.integer]
     axis: int | None
+    block: int | None = None
+    bits: int = 8
 
     def dequantize(self) -> NDArray[np.float32]:
         """The float32 values the codes stand for."""
-        scale, zero = (
-            _along(self.scale, self.axis, self.codes.ndim),
-            _along(self.zero_point, self.axis, self.codes.ndim),
-        )
+        scale, zero = self._over_codes(self.scale), self._over_codes(self.zero_point)
         offset: NDArray[np.int64] = self.codes.astype(np.int64) - zero.astype(np.int64)
         return (offset * scale).astype(np.float32)
+
+    def _over_codes(self, values: NDArray[_Number]) -> NDArray[_Number]:
+        if self.block is None:
+            return _along(values, self.axis, self.codes.ndim)
+        assert self.axis is not None
+        owner = np.arange(self.codes.shape[self.axis]) // self.block
+        return np.take(values, owner, axis=self.axis)
+
+
+def code_range(bits: int, *, symmetric: bool) -> tuple[int, int]:
+    """Smallest and largest code of so many bits; symmetric ones are signed, and of int8 -128 is left out."""
+    if not symmetric:
+        return 0, 2**bits - 1
+    high = 2 ** (bits - 1) - 1
+    return (-high if bits == 8 else -high - 1), high
+
+
+def fit(
+    low: NDArray[np.floating], high: NDArray[np.floating], qmin: int, qmax: int, *, symmetric: bool
+) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+    """Scales and zero points of the grids that span [low, high], widened to contain zero; all of one shape."""
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    if symmetric:
+        scale = _floored(np.maximum(high / qmax, low / qmin))
+        return scale, np.zeros(scale.shape, np.int64)
+    scale = _floored((high - low) / (qmax - qmin))
+    return scale, np.clip(np.rint(qmin - low / scale), qmin, qmax).astype(np.int64)
+
+
+def encode(
+    values: NDArray[np.floating],
+    scale: NDArray[np.float32],
+    zero_point: NDArray[np.integer] | int,
+    qmin: int,
+    qmax: int,
+) -> NDArray[np.float32]:
+    """Codes of `values`, still as float32, as QuantizeLinear computes them (float32 division, ties to even)."""
+    codes = np.rint(values.astype(np.float32, copy=False) / scale) + np.asarray(zero_point, np.float32)
+    clipped: NDArray[np.float32] = np.clip(codes, qmin, qmax)
+    return clipped
 
 
 def grid(low: float, high: float, dtype: Codes, *, symmetric: bool) -> Grid:
     """The grid that spans [low, high], widened to contain zero."""
-    low, high = min(low, 0.0), max(high, 0.0)
     qmin, qmax = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-    if symmetric:
-        bound = max(-low, high)
-        half = (qmax - qmin) // 2  # 127 or 32767
-        return Grid(_scale(bound, half), qmax - half, dtype)
-    scale = _scale(high - low, qmax - qmin)
-    return Grid(scale, int(np.clip(np.rint(qmin - low / scale), qmin, qmax)), dtype)
+    if not symmetric:
+        scale, zero_point = fit(np.array(low), np.array(high), qmin, qmax, symmetric=False)
+        return Grid(float(scale), int(zero_point), dtype)
+    half = (qmax - qmin) // 2  # 127 or 32767
+    scale, _ = fit(np.array(low), np.array(high), -half, half, symmetric=True)
+    return Grid(float(scale), qmax - half, dtype)
 
 
 def quantize(values: NDArray[np.floating], to: Grid) -> NDArray[np.integer]:
-    """Codes of `values` on a grid, as QuantizeLinear computes them (float32 division, ties to even)."""
+    """Codes of `values` on a grid."""
     info = np.iinfo(to.dtype)
-    codes = np.rint(values.astype(np.float32) / np.float32(to.scale)) + to.zero_point
-    clipped: NDArray[np.integer] = np.clip(codes, info.min, info.max).astype(to.dtype)
-    return clipped
+    codes = encode(values, np.array(to.scale, np.float32), to.zero_point, info.min, info.max)
+    return codes.astype(to.dtype)
 
 
 def quantize_weight(
@@ -105,9 +147,11 @@ def quantize_weight(
             neighbouring codes must not saturate a kernel (`pair_safe_scale`).
     """
     others = None if axis is None else tuple(i for i in range(weight.ndim) if i != axis % weight.ndim)
-    bound = np.abs(weight.astype(np.float64)).max(axis=others, initial=0.0)
-    scale = np.maximum(np.maximum(bound / 127, min_scale), MIN_SCALE).astype(np.float32)
-    codes = np.clip(np.rint(weight.astype(np.float32) / _along(scale, axis, weight.ndim)), -127, 127)
+    exact = weight.astype(np.float64)
+    low, high = exact.min(axis=others, initial=0.0), exact.max(axis=others, initial=0.0)
+    fitted, _ = fit(low, high, -127, 127, symmetric=True)
+    scale = np.maximum(fitted, min_scale).astype(np.float32)
+    codes = encode(weight, _along(scale, axis, weight.ndim), 0, -127, 127)
     return QuantizedTensor(codes.astype(np.int8), scale, np.zeros(scale.shape, np.int8), axis)
 
 
@@ -167,8 +211,9 @@ def quantize_bias(
     return QuantizedTensor(codes.astype(np.int32), scale, np.zeros(bias.shape, np.int32), 0)
 
 
-def _scale(span: float, steps: int) -> float:
-    return float(np.float32(max(span / steps, MIN_SCALE)))
+def _floored(scale: NDArray[np.floating]) -> NDArray[np.float32]:
+    floored: NDArray[np.float32] = np.maximum(scale, MIN_SCALE).astype(np.float32)
+    return floored
 
 
 def _along(values: NDArray[_Number], axis: int | None, rank: int) -> NDArray[_Number]:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from deploycompress.quantization.affine import (
+    code_range,
+    fit,
     grid,
     min_weight_scale,
     pair_safe_scale,
@@ -104,3 +106,25 @@ def test_a_constant_zero_tensor_has_a_finite_grid(dtype: str) -> None:
     to = grid(0.0, 0.0, dtype, symmetric=False)  # type: ignore[arg-type]
     assert to.scale > 0
     assert quantize(np.zeros(3, np.float32), to).tolist() == [to.zero_point] * 3
+
+
+@pytest.mark.parametrize(
+    ("bits", "symmetric", "expected"),
+    [(8, True, (-127, 127)), (8, False, (0, 255)), (4, True, (-8, 7)), (4, False, (0, 15)), (2, True, (-2, 1))],
+)
+def test_codes_of_int8_leave_out_minus_128_and_narrower_ones_use_all(
+    bits: int, symmetric: bool, expected: tuple[int, int]
+) -> None:
+    assert code_range(bits, symmetric=symmetric) == expected
+
+
+def test_the_uneven_ends_of_symmetric_codes_are_both_used() -> None:
+    scale, zero = fit(np.array([-8.0, -1.0]), np.array([3.0, 7.0]), -8, 7, symmetric=True)
+    np.testing.assert_array_equal(scale, [1.0, 1.0])
+    np.testing.assert_array_equal(zero, [0, 0])
+
+
+def test_the_zero_point_is_the_code_nearest_to_zero() -> None:
+    scale, zero = fit(np.array([-1.7, 2.0]), np.array([13.3, 30.0]), 0, 15, symmetric=False)
+    np.testing.assert_allclose(scale, [1.0, 2.0])
+    np.testing.assert_array_equal(zero, [2, 0])  # 1.7 rounds to 2; a range above zero is widened to it
