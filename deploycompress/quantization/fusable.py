@@ -1,10 +1,13 @@
-"""MatMul or Gemm with packed weights -> the same in a form that ONNX Runtime's earlier fusions leave alone.
+"""MatMul or Gemm with packed weights -> the same in surroundings in which ONNX Runtime fuses it to MatMulNBits.
 
-They turn MatMul + Add into Gemm before DequantizeLinear + MatMul or Gemm is looked for, and a Gemm whose third input is
-no constant vector dequantizes its weight on every run. So a bias becomes a vector, and where something else is added
-(a residual), a Sum adds it, which becomes no Gemm.
+Two things keep it from that, and the weight is then dequantized on every run:
 
-Source: ONNX Runtime, `matmul_add_fusion.cc`, `qdq_selectors.cc`.
+* MatMul + Add has become a Gemm whose third input is no constant vector. So a bias is made a vector, and a Sum, which
+  becomes no Gemm, adds anything else (a residual).
+* A Relu or Clip with readers of its own follows: it is taken for one that a quantized output would make redundant. So a
+  Sum adds the bias in front of it, or copies where there is none.
+
+Source: ONNX Runtime, `matmul_add_fusion.cc`, `qdq_selectors.cc` (`GetRedundantClipNode`).
 """
 
 from __future__ import annotations
@@ -14,22 +17,46 @@ import onnx_ir as ir
 from deploycompress.quantization.candidates import constant
 from deploycompress.quantization.writer import Writer
 
+_CLAMPS = ("Relu", "Clip")
+
 
 def free(writer: Writer, node: ir.Node) -> None:
-    """Flattens the bias of a Gemm or of the Add behind a MatMul; an Add of anything else becomes a Sum."""
+    """Rewrites the bias and what follows it; a Gemm in front of a clamp becomes MatMul and Sum."""
     if node.op_type == "Gemm":
         _flatten(writer, node, 2)
+        if _only_reader(node, *_CLAMPS) is not None:
+            _split(writer, node)
         return
-    readers = [use.node for use in node.outputs[0].uses()]
-    if len(readers) != 1 or readers[0].op_type != "Add":
+    if _only_reader(node, *_CLAMPS) is not None:
+        _split(writer, node)
+    add = _only_reader(node, "Add")
+    if add is None:
         return
-    add, source = readers[0], node.inputs[0]
-    place = 1 if add.inputs[0] is node.outputs[0] else 0
+    place, source = 1 if add.inputs[0] is node.outputs[0] else 0, node.inputs[0]
     if source is not None and len(source.shape or ()) >= 2:  # else [1, N] would give the sum an axis more
         _flatten(writer, add, place)
     bias = constant(add.inputs[place])
-    if bias is None or len(bias.shape) != 1:
+    if bias is None or len(bias.shape) != 1 or _only_reader(add, *_CLAMPS) is not None:
         add.op_type = "Sum"
+
+
+def _split(writer: Writer, node: ir.Node) -> None:
+    """MatMul(x, W) or Gemm(x, W, b) -> Sum(MatMul(x, W)[, b])."""
+    out = node.outputs[0]
+    name, about = str(out.name), {"dtype": out.dtype, "shape": out.shape}
+    product = writer.node("MatMul", node.inputs[:2], [f"{name}_product"], before=node, **about)  # type: ignore[arg-type]
+    added = [product.outputs[0], *node.inputs[2:3]]
+    total = writer.node("Sum", added, [f"{name}_sum"], before=node, **about).outputs[0]  # type: ignore[arg-type]
+    out.replace_all_uses_with(total)
+    writer.graph.remove(node, safe=True)
+    total.name = name
+
+
+def _only_reader(node: ir.Node, *op_types: str) -> ir.Node | None:
+    """The one node that reads the output of `node`, where it is one of these operators and nobody else does."""
+    out = node.outputs[0]
+    readers = [use.node for use in out.uses()]
+    return readers[0] if len(readers) == 1 and readers[0].op_type in op_types and not out.is_graph_output() else None
 
 
 def _flatten(writer: Writer, node: ir.Node, place: int) -> None:
