@@ -42,8 +42,8 @@ def quantize(
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples.")] = None,
     ranges: Annotated[
-        str, typer.Option(help="How activation ranges are chosen: minmax, percentile, mse or entropy.")
-    ] = "mse",
+        str | None, typer.Option(help="How activation ranges are chosen: minmax, percentile, mse (default) or entropy.")
+    ] = None,
     all_samples: Annotated[
         bool, typer.Option("--all-samples", help="Calibrate on every sample, even where the ranges settle earlier.")
     ] = False,
@@ -80,10 +80,10 @@ def quantize(
     json_path: JsonOption = None,
 ) -> None:
     """Quantize to int8 in the form the target's kernels run fastest, and say what it bought."""
-    if ranges not in _METHODS:
+    if ranges not in (None, *_METHODS):
         raise UnknownNameError("range method", ranges, _METHODS, where="--ranges")
     drop = None if max_drop is None else share(max_drop, "--max-drop")
-    agreement = None if min_agreement is None else share(min_agreement, "--min-agreement")
+    agreement = None if min_agreement is None else share(min_agreement, "--min-agreement", example="99% or 0.99")
     from deploycompress.cli.quantized import print_plan, print_result
     from deploycompress.flow.dry_run import dry_run as plan
     from deploycompress.flow.goal import Goal
@@ -92,10 +92,15 @@ def quantize(
     from deploycompress.records.formats import Format
 
     wanted = Format(_kind(form, dynamic=dynamic), layout)  # type: ignore[arg-type]  # checked by Format
+    if not wanted.calibrates and (ranges is not None or all_samples):
+        option = f"--ranges {ranges}" if ranges is not None else "--all-samples"
+        raise UsageError(f"{option} belongs to static int8: {wanted.name} calibrates nothing", remedy="leave it out")
     goal = None
     if any(option is not None for option in (eval_data, labels, metric, eval_limit, max_drop, min_agreement)):
         goal = Goal(drop, agreement, eval_data, metric, labels, limit=eval_limit, budget_s=budget)
         goal.check()
+        if dry_run:
+            raise UsageError(f"--dry-run measures nothing, so {goal.asked} has no use", remedy="leave one of them out")
     chosen = resolve(target)
     output = output or model.with_name(f"{model.stem}.int8.onnx")
     show_settings(
@@ -107,7 +112,7 @@ def quantize(
             "form": wanted.name,
             "calibration": calibration or calib,
             "preprocess": preprocess,
-            "ranges": ranges if wanted.calibrates else None,
+            "ranges": (ranges or "mse") if wanted.calibrates else None,
             "exclude": ", ".join(exclude or []) or None,
             "evaluation": eval_data,
             "keeps": goal.asked if goal is not None else None,
@@ -121,7 +126,7 @@ def quantize(
         "preprocess": preprocess,
         "tokenizer": tokenizer,
         "limit": limit,
-        "method": ranges,
+        "method": ranges or "mse",
         "all_samples": all_samples,
         "exclude": exclude or [],
         "accept_data": accept_data,
@@ -141,6 +146,12 @@ def quantize(
             f"{result.goal.limit} was not met: {result.goal.said}",
             where=str(result.output),
             remedy="the best model found was written all the same",
+        )
+    if result.buys_nothing and not allow_slower:
+        raise GateError(
+            "nothing was gained: the file is neither smaller nor faster than the float model",
+            where=str(result.output),
+            remedy="why layers stayed float is in the table above; it was written all the same",
         )
     if result.is_slower and not allow_slower:
         raise GateError(

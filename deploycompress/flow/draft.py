@@ -18,6 +18,8 @@ from deploycompress.flow.making import Dynamic, Made, Maker, Static
 from deploycompress.flow.origins import FromFile
 from deploycompress.flow.planner import Planner
 from deploycompress.flow.selection import nodes_named
+from deploycompress.model.versions import check
+from deploycompress.passes.graph import opset
 from deploycompress.quantization.candidates import WEIGHTED
 from deploycompress.records.formats import Format
 from deploycompress.records.progress import Track
@@ -45,11 +47,11 @@ class Draft:
     def made(self, released: Mapping[str, str] = _NONE) -> Made:
         """The quantized graph that leaves the nodes `released` float too (reason by first output name)."""
         made = self.maker(self.excluded | released.keys())
-        nodes = dict(made.plan.nodes)
+        planned = dict(made.plan.nodes)
         for name, reason in released.items():
-            if name in nodes:
-                nodes[name] = replace(nodes[name], reason=reason)
-        return replace(made, plan=replace(made.plan, nodes=nodes))
+            if name in planned:
+                planned[name] = replace(planned[name], reason=reason)
+        return replace(made, plan=replace(made.plan, nodes=planned))
 
 
 def draft(
@@ -64,11 +66,15 @@ def draft(
     """Rewrites the graph and chooses its maker; see `quantize` for the arguments.
 
     Raises:
-        UnsupportedError: A node that was excluded cannot be told apart after rewriting.
+        UnsupportedError: No operator is a standard one, one needs an opset that the target does not read, or a node
+            that was excluded cannot be told apart after rewriting.
         CalibrationRejectedError: The saved statistics do not fit the rewritten graph.
     """
+    if opset(given.model) == 0:
+        raise UnsupportedError("there is nothing to quantize: no operator is of the standard domain")
     only = None if given.saved is None else given.saved.rewrites
     floats, rewrites = rewrite(given.model, given.original, given.feeds, given.config, only=only)
+    check(floats, max_opset=target.max_opset, max_ir_version=target.max_ir_version)
     floats = named(floats)
     excluded = nodes_named(given.model, floats, given.excluded)
     if form.kind == "dynamic":

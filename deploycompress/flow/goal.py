@@ -50,9 +50,11 @@ class Goal:
         Raises:
             UsageError: Both limits or none, or a drop without labelled samples.
         """
-        if (self.max_drop is None) == (self.min_agreement is None):
+        if self.max_drop is not None and self.min_agreement is not None:
+            raise UsageError("--max-drop and --min-agreement are two limits", remedy="leave one of them out")
+        if self.max_drop is None and self.min_agreement is None:
             raise UsageError(
-                "evaluation samples need one limit", remedy="give --max-drop 1% (of the metric) or --min-agreement 99%"
+                "evaluation samples need a limit", remedy="give --max-drop 1% (of the metric) or --min-agreement 99%"
             )
         if self.max_drop is not None and self.eval_data is None:
             raise UsageError("--max-drop needs labelled samples", remedy="add --eval DATA, or use --min-agreement 99%")

@@ -12,6 +12,8 @@ from deploycompress.flow.padding import PaddedBatch
 from deploycompress.quantization.spec import NodePlan
 from deploycompress.records.measured import Comparison, Fidelity
 
+_WORTHWHILE = 1.05  # times smaller
+
 
 @dataclass(frozen=True)
 class QuantizeResult:
@@ -68,6 +70,12 @@ class QuantizeResult:
     comparison: Comparison | None
     goal: Kept | None
     notes: tuple[str, ...]
+
+    @property
+    def buys_nothing(self) -> bool:
+        """Whether the output is as large as the float model, and was measured no faster."""
+        smaller = self.bytes_before / self.bytes_after
+        return smaller < _WORTHWHILE and self.comparison is not None and self.comparison.verdict != "FASTER"
 
     @property
     def is_slower(self) -> bool:

@@ -61,7 +61,7 @@ def test_a_limit_that_is_none_is_refused(run: Run, source: Path) -> None:
 def test_evaluation_samples_without_a_limit_are_refused(run: Run, source: Path) -> None:
     code, _, err = run(source, "--calib", "random", "--eval", "d")
     assert code == 2
-    assert "error: evaluation samples need one limit; give --max-drop 1% (of the metric) or --min-agreement" in err
+    assert "error: evaluation samples need a limit; give --max-drop 1% (of the metric) or --min-agreement" in err
 
 
 def test_a_dry_run_prints_the_plan_and_writes_no_model(run: Run, source: Path, tmp_path: Path) -> None:
@@ -77,3 +77,41 @@ def test_a_dry_run_prints_the_plan_and_writes_no_model(run: Run, source: Path, t
     assert [node["form"] for node in found["nodes"]] == ["int8"] * 3
     assert {tensor["dtype"] for tensor in found["tensors"]} == {"uint8"}
     assert not list(tmp_path.glob("*.int8.onnx"))
+
+
+def test_options_of_another_form_are_refused(run: Run, source: Path) -> None:
+    assert run(source, "--dynamic", "--ranges", "minmax")[::2] == (
+        2,
+        "error: --ranges minmax belongs to static int8: dynamic int8 calibrates nothing; leave it out\n",
+    )
+    assert "--all-samples belongs to static int8" in run(source, "--dynamic", "--all-samples")[2]
+    assert (
+        "--layout qoperator belongs to static int8, not to dynamic int8"
+        in run(source, "--dynamic", "--layout", "qoperator")[2]
+    )
+
+
+def test_a_dry_run_has_no_limit_to_keep(run: Run, source: Path) -> None:
+    code, _, err = run(source, "--dry-run", "--calib", "random", "--min-agreement", "99%")
+    assert (code, "--dry-run measures nothing, so --min-agreement 99% has no use" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--ranges", "mimax"), 2, "--ranges: unknown range method 'mimax'; did you mean minmax?"),
+        (("--exclude", "bb", "--calib", "random"), 2, "--exclude: unknown node or tensor 'bb'; did you mean "),
+        (("--min-agreement", "99"), 2, "--min-agreement: '99' is not between 0 and 100 %; write 99% or 0.99"),
+        ((), 2, "static int8 needs samples; give --calib DIR, --calibration FILE, or --dynamic for none"),
+        (("--calib", "/nowhere"), 4, "/nowhere: there is no such file or folder"),
+        (("--calib", "random", "--target", "server-gpu"), 2, "unknown target 'server-gpu'"),
+    ],
+)
+def test_bad_input_is_one_line_with_a_code(
+    run: Run, source: Path, arguments: tuple[str, ...], code: int, message: str
+) -> None:
+    found, _, err = run(source, *arguments)
+    assert found == code
+    last = err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last

@@ -178,8 +178,11 @@ def test_a_misspelt_metric_names_the_nearest(source: Path) -> None:
 @pytest.mark.parametrize(
     ("goal", "message"),
     [
-        (Goal(max_drop=0.1, min_agreement=0.9, eval_data="d"), "need one limit; give --max-drop 1%"),
-        (Goal(eval_data="d"), "need one limit"),
+        (
+            Goal(max_drop=0.1, min_agreement=0.9, eval_data="d"),
+            "--max-drop and --min-agreement are two limits; leave one",
+        ),
+        (Goal(eval_data="d"), "evaluation samples need a limit; give --max-drop 1%"),
         (Goal(max_drop=0.1), "--max-drop needs labelled samples; add --eval DATA"),
         (Goal(min_agreement=0.9, metric="f1"), "--metric belongs to --max-drop"),
     ],

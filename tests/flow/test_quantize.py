@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from deploycompress.errors import (
 from deploycompress.flow.quantize import quantize
 from deploycompress.flow.quantized import QuantizeResult
 from deploycompress.records.formats import Format
+from deploycompress.records.measured import Comparison, Interval
 from deploycompress.runtime.session import Session
 from tests.quantization.nets import residual_net
 from tests.zoo import model, normal
@@ -161,3 +163,39 @@ def test_the_operator_layout_takes_and_gives_codes(tmp_path: Path) -> None:
     assert "Conv" not in written
     assert result.kernels.startswith("2 of 2 Conv run as QLinearConv, 1 of 1 Gemm run as ")
     assert result.fidelity.sqnr_db > 25  # as in the other layout
+
+
+def test_a_model_without_layers_is_refused(tmp_path: Path) -> None:
+    net = model("g (float[N,8] x) => (float[N,8] y) { y = Relu(x) }")
+    with pytest.raises(UnsupportedError, match="there is nothing to quantize: no Conv, Gemm or MatMul has weights"):
+        quantized(net, tmp_path, calib="random:4")
+    trees = model(
+        "g (float[N,1] x) => (float[N,1] y) { y = ai.onnx.ml.Scaler <offset = [0.0], scale = [2.0]> (x) }",
+        imports=', "ai.onnx.ml" : 1',
+    )
+    del trees.opset_imports[""]
+    with pytest.raises(UnsupportedError, match="there is nothing to quantize: no operator is of the standard domain"):
+        quantized(trees, tmp_path, calib=None, form=Format("dynamic"))
+    assert not (tmp_path / "int8.onnx").exists()
+
+
+def test_layers_that_all_stay_float_are_counted_with_the_reasons(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match=r"0 of 3 layers can be quantized for .* \(Conv: excluded by the user;"):
+        quantized(residual_net(), tmp_path, exclude=["*"])
+
+
+def test_an_operator_that_the_target_does_not_read_is_named(tmp_path: Path) -> None:
+    net = model("g (float[N,8] x) => (float[N,4] y) { a = Gelu(x) y = MatMul(a, w) }", opset=20, w=normal(8, 4))
+    old = TARGET.model_copy(update={"max_opset": 17})
+    with pytest.raises(UnsupportedError, match="Gelu needs opset 20, the target allows 17"):
+        quantize(saved(net, tmp_path), tmp_path / "o.onnx", calib="random:4", target=old, measure=False)
+
+
+def test_a_file_that_bought_nothing_says_so(tmp_path: Path) -> None:
+    result = quantized(residual_net(), tmp_path)
+    same = Comparison(1.0, Interval(0.99, 1.01), "NO DIFFERENCE")
+    assert not replace(result, bytes_before=200, bytes_after=100, comparison=same).buys_nothing
+    assert replace(result, bytes_before=100, bytes_after=99, comparison=same).buys_nothing
+    faster = replace(same, verdict="FASTER")
+    assert not replace(result, bytes_before=100, bytes_after=99, comparison=faster).buys_nothing
+    assert not replace(result, bytes_before=100, bytes_after=99, comparison=None).buys_nothing
