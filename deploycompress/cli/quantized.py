@@ -45,6 +45,8 @@ def print_result(result: QuantizeResult, write: Write) -> None:
     if result.samples:
         rest = " (--all-samples uses the rest)" if result.samples < result.available else ""
         write(f"calibrated on {result.samples} of {result.available} samples: {result.ended}{rest}")
+    for step in result.preparations:
+        write(f"{step.name} at {step.places} places: {'' if step.kept else 'not '}kept, {step.reason}")
     if result.padded is not None:
         write(f"{'' if result.padded.holds else 'WARNING: '}{result.padded}")
     if result.goal is not None:

@@ -17,6 +17,7 @@ from deploycompress.flow.given import Given
 from deploycompress.flow.making import Dynamic, Made, Maker, Static
 from deploycompress.flow.origins import FromFile
 from deploycompress.flow.planner import Planner
+from deploycompress.flow.preparations import Preparation, prepare
 from deploycompress.flow.selection import nodes_named
 from deploycompress.model.versions import check
 from deploycompress.passes.graph import opset
@@ -37,12 +38,14 @@ class Draft:
         rewrites: Exact rewrites that made it.
         excluded: First output names of the nodes the user keeps float.
         maker: Quantizes `floats`.
+        preparations: What was tried on the float graph so that it loses less.
     """
 
     floats: ir.Model
     rewrites: tuple[str, ...]
     excluded: frozenset[str]
     maker: Maker
+    preparations: tuple[Preparation, ...] = ()
 
     def made(self, released: Mapping[str, str] = _NONE) -> Made:
         """The quantized graph that leaves the nodes `released` float too (reason by first output name)."""
@@ -61,6 +64,7 @@ def draft(
     *,
     method: RangeMethod,
     all_samples: bool,
+    timed: bool,
     track: Track,
 ) -> Draft:
     """Rewrites the graph and chooses its maker; see `quantize` for the arguments.
@@ -79,13 +83,24 @@ def draft(
     excluded = nodes_named(given.model, floats, given.excluded)
     if form.kind == "dynamic":
         return Draft(floats, rewrites, excluded, Dynamic(floats, target))
+    prepared = prepare(
+        floats,
+        target,
+        given.samples if given.saved is None else None,
+        excluded=excluded,
+        method=method,
+        config=given.config,
+        timed=given.timed if timed else None,
+    )
+    floats = named(prepared.floats)
     gather: Gather
     if given.saved is not None:
         gather = FromFile(given.saved, rewrites)
     else:
         assert given.samples is not None
         gather = FromSamples(floats, given.samples, given.config, None if all_samples else method, track)
-    return Draft(floats, rewrites, excluded, Static(Planner(floats, target, method, gather, given.config), form.layout))
+    planner = Planner(floats, target, method, gather, given.config, prepared.sides)
+    return Draft(floats, rewrites, excluded, Static(planner, form.layout), prepared.steps)
 
 
 def require_some(made: Made) -> None:

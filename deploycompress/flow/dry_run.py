@@ -124,7 +124,7 @@ def dry_run(
         accept_data=accept_data,
         track=track,
     )
-    drafted = draft(given, form, target, method=method, all_samples=all_samples, track=track)
+    drafted = draft(given, form, target, method=method, all_samples=all_samples, timed=False, track=track)
     made = drafted.made()
     names = original_names(given.model, drafted.floats)
     known = {str(value.name) for node in given.model.graph for value in (*node.inputs, *node.outputs) if value}

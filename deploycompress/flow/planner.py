@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
 from deploycompress.calibration import RangeMethod, Statistics
 from deploycompress.flow.gathering import Gather
 from deploycompress.quantization.plan import observable_tensors, plan, required_tensors
+from deploycompress.quantization.side_path import Channels, without
 from deploycompress.quantization.spec import QuantPlan
 from deploycompress.runtime.session import SessionConfig
 from deploycompress.targets import Target
@@ -24,6 +26,7 @@ class Planner:
         method: How ranges are chosen.
         gather: Where statistics come from.
         config: How sessions are opened.
+        sides: Channels that a float product takes (see `preparations`), by the tensor they are channels of.
         statistics: Everything seen so far; None before the first plan.
     """
 
@@ -32,6 +35,7 @@ class Planner:
     method: RangeMethod
     gather: Gather
     config: SessionConfig
+    sides: Mapping[str, Channels] = field(default_factory=dict)
     statistics: Statistics | None = None
 
     def plan(self, excluded: frozenset[str]) -> QuantPlan:
@@ -45,4 +49,4 @@ class Planner:
             more.require_finite()
             seen = more if seen is None else replace(seen, tensors={**seen.tensors, **more.tensors})
             self.statistics = seen
-        return plan(self.floats, self.target, seen, method=self.method, exclude=excluded)
+        return plan(self.floats, self.target, without(seen, self.sides), method=self.method, exclude=excluded)

@@ -104,7 +104,7 @@ def quantize(
 
     judge = None if goal is None else judge_for(goal, given, preprocess=preprocess, tokenizer=tokenizer, track=track)
     floats = None if judge is None else baseline(judge, track)
-    drafted = draft(given, form, target, method=method, all_samples=all_samples, track=track)
+    drafted = draft(given, form, target, method=method, all_samples=all_samples, timed=measured_here, track=track)
     made = drafted.made()
     require_some(made)
     rolled = RolledBack(made, {})
@@ -126,6 +126,7 @@ def quantize(
         form=form.name,
         nodes=tuple(made.plan.nodes.values()),
         rewrites=drafted.rewrites,
+        preparations=drafted.preparations,
         float_layers=tuple(rolled.released),
         samples=made.samples,
         available=0 if origin is None or not form.calibrates else origin.feeds,

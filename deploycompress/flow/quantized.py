@@ -9,6 +9,7 @@ from typing import Literal
 from deploycompress.data import Skipped
 from deploycompress.flow.keeping import Kept
 from deploycompress.flow.padding import PaddedBatch
+from deploycompress.flow.preparations import Preparation
 from deploycompress.quantization.spec import NodePlan
 from deploycompress.records.measured import Comparison, Fidelity
 
@@ -26,6 +27,7 @@ class QuantizeResult:
         form: What it was asked to become, in words.
         nodes: What became of every node that holds weights or moves 8-bit values, with the reason.
         rewrites: Exact rewrites applied first.
+        preparations: What was tried on the float graph so that it loses less, and what it bought.
         float_layers: Layers left float because they were measured faster there.
         samples: Calibration samples used (feeds, for a model of a fixed batch); 0 for dynamic int8.
         available: How many there are.
@@ -52,6 +54,7 @@ class QuantizeResult:
     form: str
     nodes: tuple[NodePlan, ...]
     rewrites: tuple[str, ...]
+    preparations: tuple[Preparation, ...]
     float_layers: tuple[str, ...]
     samples: int
     available: int

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from deploycompress.calibration.histogram import Histogram
-from deploycompress.calibration.statistics import TensorStatistics
+from deploycompress.calibration.statistics import Statistics, TensorStatistics
 from deploycompress.passes import graph as g
 from deploycompress.quantization.candidates import FEW_FEATURES, constant, key
 from deploycompress.quantization.writer import Writer, float_weight
@@ -64,6 +64,13 @@ def rest(seen: TensorStatistics, channels: Channels) -> TensorStatistics:
     within = (centers + half >= low) & (centers - half <= high)
     histogram = Histogram(seen.histogram.exponent, np.where(within, seen.histogram.counts, 0))
     return replace(seen, low=low, high=high, histogram=histogram)
+
+
+def without(seen: Statistics, sides: Mapping[str, Channels]) -> Statistics:
+    """The statistics without the channels that a float product takes, by tensor."""
+    known = {name: channels for name, channels in sides.items() if name in seen}
+    narrowed = {name: rest(seen[name], channels) for name, channels in known.items()}
+    return replace(seen, tensors={**seen.tensors, **narrowed}) if narrowed else seen
 
 
 def side_path(model: ir.Model, chosen: Mapping[str, Channels]) -> ir.Model:

@@ -47,12 +47,14 @@ class Site:
 
     Attributes:
         tensor: Name of the tensor.
+        read: Name of what the first product reads: the tensor, or its rows.
         products: First output names of the products with constant weights that read it.
         weight_absmax: Largest magnitude of the weights of each channel [channels] over all of them.
         shifts: Whether a shift costs nothing: every reader takes it into a bias.
     """
 
     tensor: str
+    read: str
     products: tuple[str, ...]
     weight_absmax: NDArray[np.float64]
     shifts: bool
@@ -96,7 +98,7 @@ def sites(model: ir.Model, int8: Collection[str]) -> tuple[tuple[Site, ...], dic
             and all(_partner(use) is not None for use in others)
         )
         names = tuple(key(product) for product in products)
-        found.append(Site(str(tensor.name), names, absmax.astype(np.float64), shifts))
+        found.append(Site(str(tensor.name), _read(products[0]), names, absmax.astype(np.float64), shifts))
     return tuple(found), refusals
 
 
@@ -164,7 +166,7 @@ def _restore(model: ir.Model, writer: Writer, node: ir.Node, by: Smoothing, othe
         for position, output in enumerate(model.graph.outputs):
             if output is tensor:
                 model.graph.outputs[position] = whole
-        tensor.name, whole.name = whole.name, name
+        tensor.name, whole.name = writer.name(f"{name}_smoothed"), name
 
 
 def _readers(tensor: ir.Value) -> tuple[list[ir.Node], list[Usage]]:
@@ -258,6 +260,11 @@ def _vector_index(node: ir.Node) -> int:
         i for i, value in enumerate(node.inputs) if (t := g.constant(value)) is not None and len(t.shape) == 1 < t.size
     ]
     return found[0] if len(found) == 1 else -1
+
+
+def _read(product: ir.Node) -> str:
+    value = product.inputs[0]
+    return "" if value is None else str(value.name)
 
 
 def _weight(product: ir.Node) -> NDArray[np.float32]:

@@ -61,7 +61,7 @@ def test_the_smoothed_tensor_is_what_the_formula_says() -> None:
 
 def test_scale_and_shift_follow_the_paper() -> None:
     seen = TensorStatistics.of(np.array([[0.0, -1.0], [8.0, 1.0]], np.float32), channel_axis=1)
-    site = Site("x", ("h",), np.array([1.0, 4.0]), shifts=True)
+    site = Site("x", "x", ("h",), np.array([1.0, 4.0]), shifts=True)
     found = smoothing(site, seen, 0.5)
     assert found is not None
     np.testing.assert_allclose(found.shift, [4, 0])
@@ -75,7 +75,7 @@ def test_scale_and_shift_follow_the_paper() -> None:
 
 def test_equal_channels_and_weights_are_left_as_they_are() -> None:
     seen = TensorStatistics.of(np.array([[-2.0] * 3, [2.0] * 3], np.float32), channel_axis=1)
-    found = smoothing(Site("x", ("h",), np.full(3, 0.3), shifts=True), seen, 0.75)
+    found = smoothing(Site("x", "x", ("h",), np.full(3, 0.3), shifts=True), seen, 0.75)
     assert found is not None
     np.testing.assert_allclose(found.scale, 1.0)
     np.testing.assert_allclose(found.shift, 0.0)
@@ -83,7 +83,7 @@ def test_equal_channels_and_weights_are_left_as_they_are() -> None:
 
 def test_a_channel_that_is_never_used_divides_nothing_by_zero() -> None:
     seen = TensorStatistics.of(np.array([[0.0, -1.0], [0.0, 1.0]], np.float32), channel_axis=1)
-    found = smoothing(Site("x", ("h",), np.array([0.0, 0.0]), shifts=False), seen, 0.75)
+    found = smoothing(Site("x", "x", ("h",), np.array([0.0, 0.0]), shifts=False), seen, 0.75)
     assert found is not None
     assert np.isfinite(found.scale).all()
     assert (found.scale > 0).all()
@@ -94,7 +94,7 @@ def test_sq_1_a_planted_outlier_channel_costs_two_fifths_at_most() -> None:
     x, w = normal(256, 64), normal(64, 32, seed=1)
     x[:, NORM_OUTLIER] *= 50
     seen = TensorStatistics.of(x, channel_axis=1)
-    by = smoothing(Site("x", ("h",), np.abs(w).max(axis=1), shifts=False), seen, 0.5)
+    by = smoothing(Site("x", "x", ("h",), np.abs(w).max(axis=1), shifts=False), seen, 0.5)
     assert by is not None
 
     def error(activation: np.ndarray, weight: np.ndarray) -> float:
@@ -137,7 +137,7 @@ def test_products_behind_a_reshape_to_rows_count() -> None:
         c=normal(5),
     )
     (site,), _ = sites(net, ("y",))
-    assert (site.tensor, site.products, site.shifts) == ("n", ("y",), True)
+    assert (site.tensor, site.read, site.products, site.shifts) == ("n", "m", ("y",), True)
     assert_same(net, smooth(net, {"n": drawn(8, 3)}), {"x": normal(2, 3, 8)})
 
 
