@@ -97,9 +97,9 @@ def key(node: ir.Node) -> str:
     return str(node.outputs[0].name)
 
 
-def is_depthwise(node: ir.Node, outputs: int) -> bool:
-    """Whether a node is a convolution of `outputs` channels in which each has a group of its own."""
-    return node.attributes.get_int("group", 1) == outputs > 1
+def is_depthwise(node: ir.Node, weight_shape: tuple[int, ...]) -> bool:
+    """Whether a node with a weight [O, I / groups, ...] is a convolution of which each channel reads one of its own."""
+    return node.attributes.get_int("group", 1) == weight_shape[0] > 1 == weight_shape[1]
 
 
 def constant(value: ir.Value | None) -> ir.TensorProtocol | None:

@@ -168,4 +168,5 @@ def _array(value: ir.Value | None) -> NDArray[np.float64]:
 
 def _store(value: ir.Value | None, array: NDArray[np.float64]) -> None:
     assert value is not None
-    value.const_value = ir.tensor(array.astype(np.float32), name=value.name)
+    assert value.const_value is not None
+    value.const_value = ir.tensor(array.astype(value.const_value.dtype.numpy()), name=value.name)

@@ -98,7 +98,7 @@ def _quantize_constants(writer: Writer, node: ir.Node, plan: QuantPlan) -> None:
         assert bias_value.const_value is not None
         bias = bias_vector(bias_value.const_value.numpy(), weight.shape[axis])
         floor = min_weight_scale(bias, input_scale) if plan.quantize_bias else 0.0
-    codes = weight_codes(weight, axis, plan, floor=floor, depthwise=is_depthwise(node, weight.shape[axis]))
+    codes = weight_codes(weight, axis, plan, floor=floor, depthwise=is_depthwise(node, weight.shape))
     node.replace_input_with(1, writer.dequantized(str(weight_value.name), codes, node))
     shift = _shift(node, weight, codes, plan.input_means.get(str(source.name)))
     if shift is not None:
@@ -163,7 +163,7 @@ def _absorb(node: ir.Node, clamp: ir.Node, values: dict[str, ir.Value]) -> None:
     """Removes a Relu or Clip; the node in front takes over its output name."""
     result, raw = clamp.outputs[0], node.outputs[0]
     name = str(result.name)
-    raw.shape = raw.shape or result.shape
+    raw.type, raw.shape = raw.type or result.type, raw.shape or result.shape
     result.replace_all_uses_with(raw, replace_graph_outputs=True)
     assert clamp.graph is not None
     clamp.graph.remove(clamp, safe=True)

@@ -130,7 +130,7 @@ def unsafe_channels(model: ir.Model) -> dict[str, int]:
         codes = _stored_codes(node)
         if codes is None:
             continue
-        risky = int((largest_pair_sums(codes, depthwise=is_depthwise(node, len(codes))) > PAIR_LIMIT).sum())
+        risky = int((largest_pair_sums(codes, depthwise=is_depthwise(node, codes.shape)) > PAIR_LIMIT).sum())
         if risky:
             found[key(node)] = risky
     return found
@@ -170,7 +170,7 @@ def _layers(floats: ir.Model, plan: QuantPlan) -> Iterator[_Layer]:
         if to.dtype != "uint8":
             continue
         weight, axis = float_weight(node)
-        depthwise = is_depthwise(node, weight.shape[axis])
+        depthwise = is_depthwise(node, weight.shape)
         codes = np.moveaxis(weight_codes(weight, axis, full_range, depthwise=depthwise).codes, axis, 0).astype(np.int8)
         at_risk = int((largest_pair_sums(codes, depthwise=depthwise) > PAIR_LIMIT).sum())
         ordered = np.moveaxis(codes, 1, -1) if codes.ndim > 2 else codes

@@ -224,7 +224,8 @@ def _partner(use: Usage) -> ir.Node | None:
         producer = None if value is None or index == use.idx else value.producer()
         if producer is None or value is None or not g.is_op(producer, "Gemm") or g.sole_user(value) is not use.node:
             continue
-        if g.constant(producer.inputs[1]) is not None and _plain(producer):
+        constant = g.constant(producer.inputs[1]) is not None and _plain(producer)
+        if constant and _weight(producer).shape[1] > 1:  # one column stands for all, and cannot shift each its way
             return producer
     return None
 
@@ -240,8 +241,6 @@ def _why_not(node: ir.Node, products: list[ir.Node]) -> str:
             value = g.input_at(node, index)
             if value is not None and g.constant(value) is None:
                 return g.why_not_constant(role, value)
-        if any(output.uses() for output in node.outputs[1:]):
-            return "its mean or deviation is read"
         gain = g.constant(node.inputs[1])
     else:
         place = _vector_index(node)

@@ -80,6 +80,21 @@ def test_layers_in_a_row_are_evened_together() -> None:
     np.testing.assert_allclose(held["w"].max(axis=(0, 2, 3)), middle, rtol=1e-2)
 
 
+def test_half_precision_stays_half_precision() -> None:
+    weights = {"w": normal(8, 3, 3, 3), "b": normal(8), "v": normal(8, 8, 3, 3) / 8}
+    net = model(
+        "g (float16[1,3,9,9] x) => (float16[1,8,H,W] y) { a = Conv(x, w, b)  r = Relu(a)  y = Conv(r, v) }",
+        **{
+            name: (each * (uneven(8, 1).reshape(-1, *[1] * (each.ndim - 1)))).astype(np.float16)
+            for name, each in weights.items()
+        },
+    )
+    feed = {"x": normal(1, 3, 9, 9).astype(np.float16)}
+    expected, found = run(net, feed)["y"], run(equalize(net).model, feed)["y"]
+    # Two layers of products of numbers rounded to 11 bits, relative to the largest output.
+    assert np.abs(expected.astype(np.float64) - found).max() <= 4 * 2**-11 * np.abs(expected).max()
+
+
 REFUSED = {
     "r = Clip(a, zero, six) y = Conv(r, v)": "the Clip behind it has the bounds 0 and 6, which do not scale with the",
     "r = Clip(a, m, six) y = Conv(r, v)": "the bounds of the Clip behind it are computed at run time",

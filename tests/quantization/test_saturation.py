@@ -16,7 +16,7 @@ from deploycompress.quantization.plan import plan, required_tensors
 from deploycompress.quantization.qdq import emit_qdq
 from deploycompress.quantization.saturation import saturation, unsafe_channels
 from deploycompress.quantization.spec import QuantPlan
-from tests.quantization.nets import TARGET, feeds, residual_net, statistics
+from tests.quantization.nets import TARGET, feeds, residual_net, run, statistics
 from tests.zoo import model, normal
 
 FULL_RANGE = targets.load("server-cpu")
@@ -99,6 +99,21 @@ def test_depthwise_kernels_have_no_pairs() -> None:
     made = plan(net, FULL_RANGE, statistics(net, FULL_RANGE))
     assert saturation(net, made, emit_qdq(net, made), feeds(net)[:1]).at_risk == ()
     assert unsafe_channels(emit_qdq(net, made)) == {}
+
+
+def test_a_group_for_each_output_of_two_inputs_is_not_depthwise() -> None:
+    # Its kernel adds pairs in 16 bits: with full-range codes ONNX Runtime gives half the output on x86 without VNNI.
+    net = model(
+        "g (float[1,8,6,6] x) => (float[1,4,4,4] y) { t = Sigmoid(x) y = Conv<group=4>(t, w) }",
+        w=np.ones((4, 2, 3, 3), np.float32),
+    )
+    large = {"x": np.full((1, 8, 6, 6), 9, np.float32)}
+    made = plan(net, TARGET, collect(net, required_tensors(net, TARGET), [large]))
+    written = emit_qdq(net, made)
+    assert saturation(net, made, written, [large]).layers[0].share == 1.0
+    assert unsafe_channels(written) == {}
+    # Half a step of the output grid, and one code of 63 for the weights.
+    np.testing.assert_allclose(run(written, large)["y"], run(net, large)["y"], rtol=0.5 / 255 + 1 / 63)
 
 
 def test_codes_of_integer_operators_are_looked_at_too() -> None:

@@ -158,6 +158,35 @@ def test_producers_without_a_bias_are_scaled_alone(order: str) -> None:
     assert_same(net, after, {"x": normal(4, 8)})
 
 
+def test_mean_and_deviation_of_a_normalization_may_be_read() -> None:
+    net = model(
+        """g (float[N,8] x) => (float[N,5] y, float[N,1] s) {
+            n, m, d = LayerNormalization(x, g0, b0) s = Add(m, d) y = Gemm(n, w, c) }""",
+        g0=positive(8),
+        b0=normal(8),
+        w=normal(8, 5),
+        c=normal(5),
+    )
+    assert sites(net, ("y",))[0][0].shifts
+    assert_same(net, smooth(net, {"n": drawn(8, 3)}), {"x": normal(4, 8)})  # they are those of x
+
+
+def test_a_product_of_one_column_takes_no_shift_of_many() -> None:
+    net = model(
+        """g (float[N,8] x, float[N,8] u) => (float[N,8] y, float[N,5] z) {
+            n = LayerNormalization(x, g0, b0) z = Gemm(n, w, c) k = Gemm(u, v, e) y = Add(k, n) }""",
+        g0=positive(8),
+        b0=normal(8),
+        w=normal(8, 5),
+        c=normal(5),
+        v=normal(8, 1),
+        e=normal(1),
+    )
+    (site,) = sites(net, ("z",))[0]
+    assert not site.shifts
+    assert_same(net, smooth(net, {"n": drawn(8, 3, shifts=False)}), {"x": normal(4, 8), "u": normal(4, 8, seed=1)})
+
+
 def test_parameters_shared_with_other_layers_stay_theirs() -> None:
     net = model(
         """g (float[N,8] x) => (float[N,5] y, float[N,5] z, float[N,8] v) {
