@@ -31,12 +31,22 @@ from deploycompress.quantization.embeddings import plan_tables, write_tables
 from deploycompress.quantization.fusable import free
 from deploycompress.quantization.packing import code_dtype, stored
 from deploycompress.quantization.qdq import require_opset
-from deploycompress.quantization.spec import NodePlan, QuantPlan, WeightSpec
+from deploycompress.quantization.spec import Bits, Levels, NodePlan, QuantPlan, Rounding, WeightSpec
 from deploycompress.quantization.writer import Writer, prune_initializers
 from deploycompress.targets import Target
 
 BLOCKS = (16, 32, 64, 128, 256)  # others are not fused (8, 48 and 512 were tried)
 _WORTH_BYTES = 1 << 10
+
+
+def weight_spec(
+    bits: Bits = 4, block: int | None = 32, levels: Levels = "uniform", rounding: Rounding = "nearest"
+) -> WeightSpec:
+    """How weights of so many bits are stored best: below 8 bits a fitted zero point is worth its bytes.
+
+    Source: measured, docs/results.md, "Weights in few bits".
+    """
+    return WeightSpec(bits, block, symmetric=bits == 8 or levels != "uniform", levels=levels, rounding=rounding)
 
 
 def needed_opset(spec: WeightSpec) -> int:
