@@ -175,7 +175,7 @@ def fewest(most: int, holds: Callable[[int], bool]) -> int | None:
         low, high = high, 2 * high
     if high >= most:
         high = most
-        if most < 1 or low >= most or not holds(most):
+        if most < 1 or not holds(most):
             return None
     while high - low > 1:
         middle = (low + high) // 2

@@ -23,7 +23,7 @@ class Goal:
         eval_data: Evaluation samples (see `data.open`); None for the calibration samples, without labels.
         metric: Name of the metric, or `module:function`; None for what fits the labels.
         labels: File of labels.
-        output: Name of the output that is judged; None for the first.
+        output: Name of the output that `max_drop` is about; None for the first.
         limit: At most so many evaluation samples.
         budget_s: Seconds that the search for layers to leave float may take.
     """
@@ -58,6 +58,8 @@ class Goal:
             )
         if self.max_drop is not None and self.eval_data is None:
             raise UsageError("--max-drop needs labelled samples", remedy="add --eval DATA, or use --min-agreement 99%")
+        if self.min_agreement is not None and self.output is not None:
+            raise UsageError("the output to judge belongs to --max-drop; --min-agreement looks at the first")
         if self.min_agreement is not None and self.metric is not None:
             raise UsageError("--metric belongs to --max-drop", remedy="--min-agreement needs no labels and no metric")
 

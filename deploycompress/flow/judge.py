@@ -25,7 +25,7 @@ from deploycompress.flow.given import Given
 from deploycompress.flow.goal import Goal, gives_class_scores
 from deploycompress.measurement.metrics.choice import named
 from deploycompress.measurement.metrics.metric import Metric
-from deploycompress.records.measured import Accuracy, Interval
+from deploycompress.records.measured import Accuracy, Fidelity, Interval
 from deploycompress.records.progress import Track, silent
 from deploycompress.report import words
 from deploycompress.runtime.session import Feed, Session
@@ -62,7 +62,8 @@ class Judge:
         original: The float model; its outputs are remembered where they are few.
         samples: What both are run on.
         metric: What is judged; None for what fits, and for agreement.
-        of_decisions: Whether agreement is the share of equal decisions, or the cosine of the outputs.
+        of_decisions: Whether agreement is the share of equal decisions, where the output has several columns to choose
+            from, or the cosine of the outputs.
         notes: What the evaluation samples say by themselves.
     """
 
@@ -90,18 +91,30 @@ class Judge:
                     remedy="give labels, name a --metric, or use --min-agreement",
                 )
             said = _dropped(found.accuracy, found.accuracy.drop, found.accuracy.drop_interval)
-            return Score(found, found.accuracy.drop - self.goal.max_drop, said)
+            return Score(found, _short(found.accuracy.drop - self.goal.max_drop), said)
         assert self.goal.min_agreement is not None
         fidelity = found.fidelity
-        reached = None if fidelity is None else fidelity.agreement if self.of_decisions else fidelity.cosine
-        if fidelity is None or reached is None:
-            raise UsageError(
-                f"--min-agreement cannot be measured: {'; '.join(found.notes) or 'the outputs are all zero'}",
-            )
-        what = "same decision on" if self.of_decisions else "cosine of the outputs"
-        figure = f"{100 * reached:.2f} %" if self.of_decisions else f"{reached:.5f}"
-        said = f"{what} {figure} (n = {fidelity.count:,}, SQNR {fidelity.sqnr_db:.1f} dB)"
-        return Score(found, self.goal.min_agreement - reached, said)
+        if fidelity is None:
+            raise UsageError(f"--min-agreement cannot be measured: {'; '.join(found.notes)}", where=self.samples.source)
+        if self.of_decisions and fidelity.agreement is not None:
+            reached, said = fidelity.agreement, f"same decision on {100 * fidelity.agreement:.2f} %"
+        else:
+            reached = _cosine(fidelity)
+            said = f"cosine of the outputs {reached:.5f}"
+        said += f" (n = {fidelity.count:,}, SQNR {fidelity.sqnr_db:.1f} dB)"
+        return Score(found, _short(self.goal.min_agreement - reached), said)
+
+
+def _cosine(fidelity: Fidelity) -> float:
+    """The cosine; outputs that are all zero have none, and are as good as the difference to them is nothing."""
+    if fidelity.cosine is not None:
+        return fidelity.cosine
+    return 1.0 if fidelity.max_abs == 0.0 else 0.0
+
+
+def _short(missed: float) -> float:
+    """`missed` without the rounding of its terms: a drop from 0.9 to 0.89 is one of 0.01, and not a hair more."""
+    return round(missed, 12)
 
 
 def _dropped(accuracy: Accuracy, drop: float, interval: Interval | None) -> str:

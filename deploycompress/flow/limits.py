@@ -73,6 +73,7 @@ FIGURES = {
 }
 """What a condition may name; `_low` and `_high` are the ends of the 95 % interval."""
 
+_DIGITS = 12  # a drop from 0.9 to 0.89 is one of 0.01, and in floating point a hair more
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -98,7 +99,7 @@ class Comparison:
     def holds(self, row: Row) -> bool:
         """Whether the row meets it; False where the figure is absent."""
         found = FIGURES[self.figure].of(row)
-        return found is not None and _OPERATORS[self.sign](found, self.number)
+        return found is not None and _OPERATORS[self.sign](round(found, _DIGITS), round(self.number, _DIGITS))
 
     def can_be_judged(self, row: Row) -> bool:
         """Whether the figure was measured, and in the unit of the number: points are points of a share."""

@@ -24,7 +24,7 @@ class FidelityMeter:
     """Sums up how close two models' outputs are, batch by batch, in constant memory.
 
     A NaN or infinity that both have in the same place counts as equal; one that only one of them has makes the SQNR
-    minus infinity and the largest difference infinite.
+    minus infinity, the largest difference infinite and the cosine 0, and it is never the same decision.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class FidelityMeter:
         _, ref, out = pairs[0]
         self._count += len(ref) if ref.ndim else 1
         if ref.ndim >= 2 and ref.shape[-1] > 1:
-            hits = ref.argmax(axis=-1) == out.argmax(axis=-1)
+            hits = (ref.argmax(axis=-1) == out.argmax(axis=-1)) & (_undecided(ref) == _undecided(out))
             self._agreeing, self._decisions = self._agreeing + int(hits.sum()), self._decisions + hits.size
 
     def result(self) -> Fidelity:
@@ -114,6 +114,8 @@ class _Sums:
 
     @property
     def cosine(self) -> float | None:
+        if self.broken:
+            return 0.0
         norms = math.sqrt(self.signal) * math.sqrt(self.power)
         return self.product / norms if norms > 0 else None
 
@@ -124,6 +126,12 @@ def fidelity(pairs: Iterable[tuple[Outputs, Outputs]]) -> Fidelity:
     for reference, candidate in pairs:
         meter.add(reference, candidate)
     return meter.result()
+
+
+def _undecided(scores: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows that hold a NaN, whose arg-max means nothing."""
+    found: NDArray[np.bool_] = np.isnan(scores).any(axis=-1)
+    return found
 
 
 def _check(name: str, ref: NDArray[Any], out: NDArray[Any]) -> None:

@@ -161,7 +161,8 @@ class Fidelity:
         max_rel: `max_abs` over the largest absolute value of the reference.
         agreement: Share of samples with the same arg-max of the first output, or None where that has no meaning.
         count: Number of samples.
-        cosine: Cosine between all reference and all candidate outputs, or None where one of them is all zero.
+        cosine: Cosine between all reference and all candidate outputs, 0 where one alone has a NaN or infinity, or
+            None where one of them is all zero.
         outputs: The same by output.
     """
 

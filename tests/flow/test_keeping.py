@@ -185,6 +185,7 @@ def test_a_misspelt_metric_names_the_nearest(source: Path) -> None:
         (Goal(eval_data="d"), "evaluation samples need a limit; give --max-drop 1%"),
         (Goal(max_drop=0.1), "--max-drop needs labelled samples; add --eval DATA"),
         (Goal(min_agreement=0.9, metric="f1"), "--metric belongs to --max-drop"),
+        (Goal(min_agreement=0.9, output="y"), "the output to judge belongs to --max-drop"),
     ],
 )
 def test_limits_that_contradict_are_refused(goal: Goal, message: str) -> None:

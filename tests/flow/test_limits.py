@@ -62,6 +62,13 @@ def test_condition_is_judged_in_its_units_and_order(text: str, fails: bool) -> N
     assert found.name == f"--fail-if {text!r}"
 
 
+def test_a_drop_of_one_point_is_not_more_than_one_point() -> None:
+    assert 0.9 - 0.89 > 0.01  # in floating point
+    assert gate([BASE, row("b", drop=0.9 - 0.89)], "accuracy_drop > 1pt").met
+    assert gate([BASE, row("b", drop=7 / 1000)], "accuracy_drop > 0.7pt").met
+    assert not gate([BASE, row("b", drop=0.7 - 0.693)], "accuracy_drop >= 0.7pt").met
+
+
 @given(st.lists(st.sampled_from(["p95_ms > 9", "p95_ms > 20", "speedup > 1", "speedup > 3"]), min_size=1), st.data())
 def test_any_chain_is_judged_as_python_judges_it(parts: list[str], data: st.DataObject) -> None:
     words = [data.draw(st.sampled_from(["and", "or"])) for _ in parts[1:]]

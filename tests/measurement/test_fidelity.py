@@ -52,6 +52,13 @@ def test_outputs_are_matched_by_position() -> None:
 def test_non_finite_value_of_the_candidate_alone_is_infinitely_wrong(bad: float) -> None:
     found = fidelity([({"y": np.array([[1.0, 2.0]])}, {"y": np.array([[1.0, bad]])})])
     assert (found.sqnr_db, found.max_abs, found.max_rel) == (-math.inf, math.inf, math.inf)
+    assert found.cosine == 0.0
+
+
+def test_rows_with_nan_are_no_decisions() -> None:
+    scores, broken = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([[np.nan, 1.0], [1.0, 2.0]])
+    assert fidelity([({"y": scores}, {"y": broken})]).agreement == 0.5  # NumPy calls the first NaN the largest
+    assert fidelity([({"y": broken}, {"y": broken})]).agreement == 1.0
 
 
 def test_non_finite_values_of_both_are_equal() -> None:
