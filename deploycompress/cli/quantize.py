@@ -17,7 +17,8 @@ _METHODS = ("minmax", "percentile", "mse", "entropy")
 def quantize(
     model: Annotated[Path, typer.Argument(help="Float ONNX file.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Where to write (default: MODEL.int8.onnx beside the input).")
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write (default: MODEL.int8.onnx, .int4.onnx ... beside it)."),
     ] = None,
     calib: Annotated[
         str | None,
@@ -29,7 +30,8 @@ def quantize(
     form: Annotated[
         str | None,
         typer.Option(
-            help="static: int8, activation scales from samples (default). dynamic: int8, scales found at run time."
+            help="static: int8, activation scales from samples (default). dynamic: int8, scales found at run time. "
+            "weights: weights alone, in few bits."
         ),
     ] = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="The same as --form dynamic; needs no samples.")] = False,
@@ -37,6 +39,18 @@ def quantize(
         str,
         typer.Option(help="Static int8 as qdq (fused when loaded, the default) or in operators on codes: qoperator."),
     ] = "qdq",
+    activation_bits: Annotated[
+        int, typer.Option(help="Width of static activations: 8, or 16 where the target takes it.")
+    ] = 8,
+    bits: Annotated[int | None, typer.Option(help="Width of --form weights: 8, 4 (default) or 2.")] = None,
+    block: Annotated[
+        int | None,
+        typer.Option(help="Weights that share a scale, in --form weights: 32 (default); 0 for a whole channel."),
+    ] = None,
+    levels: Annotated[str, typer.Option(help="What --form weights stores: uniform, ternary or binary.")] = "uniform",
+    algorithm: Annotated[
+        str, typer.Option(help="How --form weights rounds: nearest, or with samples gptq, awq or adaround.")
+    ] = "nearest",
     target: Annotated[str, typer.Option(help="Target profile, a TOML file, or auto for this machine.")] = "auto",
     preprocess: Annotated[str | None, typer.Option(help="How images become inputs: a preset or a file.")] = None,
     tokenizer: Annotated[Path | None, typer.Option(help="Tokenizer file for text samples.")] = None,
@@ -91,10 +105,12 @@ def quantize(
     from deploycompress.flow.quantize import quantize as run
     from deploycompress.records.formats import Format
 
-    wanted = Format(_kind(form, dynamic=dynamic), layout)  # type: ignore[arg-type]  # checked by Format
-    if not wanted.calibrates and (ranges is not None or all_samples):
+    kind: Any = _kind(form, dynamic=dynamic)
+    stored: dict[str, Any] = {"bits": bits, "block": block, "levels": levels, "algorithm": algorithm}
+    wanted = Format(kind, **stored, layout=layout, activation_bits=activation_bits)  # type: ignore[arg-type]
+    if wanted.kind != "static" and (ranges is not None or all_samples):
         option = f"--ranges {ranges}" if ranges is not None else "--all-samples"
-        raise UsageError(f"{option} belongs to static int8: {wanted.name} calibrates nothing", remedy="leave it out")
+        raise UsageError(f"{option} belongs to static int8: {wanted.name} has no ranges", remedy="leave it out")
     goal = None
     if any(option is not None for option in (eval_data, labels, metric, eval_limit, max_drop, min_agreement)):
         goal = Goal(drop, agreement, eval_data, metric, labels, limit=eval_limit, budget_s=budget)
@@ -102,7 +118,7 @@ def quantize(
         if dry_run:
             raise UsageError(f"--dry-run measures nothing, so {goal.asked} has no use", remedy="leave one of them out")
     chosen = resolve(target)
-    output = output or model.with_name(f"{model.stem}.int8.onnx")
+    output = output or model.with_name(f"{model.stem}.{wanted.suffix}.onnx")
     show_settings(
         "quantize",
         {
@@ -112,7 +128,7 @@ def quantize(
             "form": wanted.name,
             "calibration": calibration or calib,
             "preprocess": preprocess,
-            "ranges": (ranges or "mse") if wanted.calibrates else None,
+            "ranges": (ranges or "mse") if wanted.kind == "static" else None,
             "exclude": ", ".join(exclude or []) or None,
             "evaluation": eval_data,
             "keeps": goal.asked if goal is not None else None,

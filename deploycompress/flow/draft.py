@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
+from deploycompress import model as models
 from deploycompress.calibration import RangeMethod
 from deploycompress.errors import UnsupportedError
 from deploycompress.flow.executed import named
@@ -19,9 +20,12 @@ from deploycompress.flow.origins import FromFile
 from deploycompress.flow.planner import Planner
 from deploycompress.flow.preparations import Preparation, prepare
 from deploycompress.flow.selection import nodes_named
+from deploycompress.flow.weights import Weights
 from deploycompress.model.versions import check
 from deploycompress.passes.graph import opset
 from deploycompress.quantization.candidates import WEIGHTED
+from deploycompress.quantization.spec import WeightSpec
+from deploycompress.quantization.wide import MIN_OPSET_WIDE
 from deploycompress.records.formats import Format
 from deploycompress.records.progress import Track
 from deploycompress.targets import Target
@@ -83,6 +87,12 @@ def draft(
     excluded = nodes_named(given.model, floats, given.excluded)
     if form.kind == "dynamic":
         return Draft(floats, rewrites, excluded, Dynamic(floats, target))
+    if form.kind == "weights":
+        spec = WeightSpec(form.width, form.block_size, levels=form.levels, rounding=form.algorithm)
+        runs = FromSamples(floats, given.samples, given.config, None, track) if given.samples is not None else None
+        return Draft(floats, rewrites, excluded, Weights(floats, target, spec, runs))
+    if form.activation_bits == 16:
+        floats = models.raise_opset(floats, MIN_OPSET_WIDE)
     prepared = prepare(
         floats,
         target,

@@ -14,6 +14,7 @@ from deploycompress.flow.given import receive, require_samples
 from deploycompress.flow.selection import original_names
 from deploycompress.quantization.plan import require_int8
 from deploycompress.quantization.spec import NodePlan, QuantPlan
+from deploycompress.quantization.wide import with_activation_bits
 from deploycompress.records.formats import Format
 from deploycompress.records.progress import Track, silent
 from deploycompress.targets import Target
@@ -110,7 +111,9 @@ def dry_run(
     measuring and stand here as quantized.
     """
     require_samples(form, calib, calibration)
-    require_int8(target)
+    if form.kind != "weights":
+        require_int8(target)
+    target = with_activation_bits(target, form.activation_bits)
     given = receive(
         source,
         calib=calib,

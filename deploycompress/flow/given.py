@@ -125,9 +125,11 @@ def require_samples(form: Format, calib: str | None, calibration: Path | None) -
     Raises:
         UsageError: Says what to give, or to leave out.
     """
-    if form.calibrates and calib is None and calibration is None:
+    if form.kind == "static" and calib is None and calibration is None:
         raise UsageError(
             "static int8 needs samples", remedy="give --calib DIR, --calibration FILE, or --dynamic for none"
         )
-    if calibration is not None and not form.calibrates:
-        raise UsageError(f"{form.name} finds its scales at run time", remedy="leave --calibration or --dynamic out")
+    if form.kind == "weights" and form.calibrates and calib is None:
+        raise UsageError(f"--algorithm {form.algorithm} needs samples", remedy="give --calib DIR, or leave it out")
+    if calibration is not None and form.kind != "static":
+        raise UsageError(f"{form.name} has no use for saved ranges", remedy="leave --calibration out")

@@ -27,6 +27,7 @@ from deploycompress.flow.self_check import self_check
 from deploycompress.flow.source import check_output
 from deploycompress.measurement.environment import environment
 from deploycompress.quantization.plan import require_int8
+from deploycompress.quantization.wide import computed_in_float, with_activation_bits
 from deploycompress.records.formats import Format
 from deploycompress.records.progress import Track, silent
 from deploycompress.targets import Target
@@ -85,7 +86,9 @@ def quantize(
         InvalidOutputError: The file written does not load or run; it was removed.
     """
     require_samples(form, calib, calibration)
-    require_int8(target)
+    if form.kind != "weights":
+        require_int8(target)
+    target = with_activation_bits(target, form.activation_bits)
     check_output(source, output)
     given = receive(
         source,
@@ -108,7 +111,7 @@ def quantize(
     made = drafted.made()
     require_some(made)
     rolled = RolledBack(made, {})
-    if form.calibrates and measured_here:
+    if form.kind == "static" and measured_here:
         rolled = roll_back(drafted, made, given.timed, given.config)
         made = rolled.made
     kept: Kept | None = None
@@ -150,7 +153,8 @@ def quantize(
 
 def _notes(samples: Samples | None, origin: DataOrigin | None, used: int, target: Target) -> tuple[str, ...]:
     here = environment()
-    notes = [words.elsewhere(target, here.machine, here.cpu_flags), *(samples.notes if samples is not None else ())]
+    notes = [words.elsewhere(target, here.machine, here.cpu_flags), computed_in_float(target)]
+    notes += [] if samples is None else samples.notes
     if origin is not None and not origin.valid_for_accuracy:
         notes.append("CALIBRATED ON RANDOM DATA: the ranges are meaningless, accuracy figures are void")
     if 0 < used < _MIN_SAMPLES:

@@ -82,11 +82,11 @@ def test_a_dry_run_prints_the_plan_and_writes_no_model(run: Run, source: Path, t
 def test_options_of_another_form_are_refused(run: Run, source: Path) -> None:
     assert run(source, "--dynamic", "--ranges", "minmax")[::2] == (
         2,
-        "error: --ranges minmax belongs to static int8: dynamic int8 calibrates nothing; leave it out\n",
+        "error: --ranges minmax belongs to static int8: dynamic int8 has no ranges; leave it out\n",
     )
     assert "--all-samples belongs to static int8" in run(source, "--dynamic", "--all-samples")[2]
     assert (
-        "--layout qoperator belongs to static int8, not to dynamic int8"
+        "--layout qoperator belongs to --form static, not to dynamic int8"
         in run(source, "--dynamic", "--layout", "qoperator")[2]
     )
 

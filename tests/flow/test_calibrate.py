@@ -223,7 +223,7 @@ def test_ctrl_c_leaves_nothing(source: Path, tmp_path: Path) -> None:
 
 
 def test_dynamic_int8_reads_no_calibration(source: Path, calibrated: Path) -> None:
-    with pytest.raises(UsageError, match="dynamic int8 finds its scales at run time; leave --calibration or --dynamic"):
+    with pytest.raises(UsageError, match="dynamic int8 has no use for saved ranges; leave --calibration"):
         int8(source, "b.onnx", calibration=calibrated, form=Format("dynamic"))
 
 
