@@ -79,8 +79,8 @@ def _models(count: int) -> str:
 def verdict(result: QuantizeResult) -> str:
     """One line: size, speed, closeness to the float model."""
     parts = [
-        f"{result.bytes_before} -> {result.bytes_after} bytes "
-        f"({result.bytes_before / result.bytes_after:.2f}x smaller)",
+        f"{words.size(result.bytes_before)} -> {words.size(result.bytes_after)} "
+        f"({words.smaller(result.bytes_before / result.bytes_after)})",
         result.kernels,
     ]
     if result.comparison is None:
