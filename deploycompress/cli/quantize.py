@@ -171,7 +171,7 @@ def quantize(
         )
     if result.is_slower and not allow_slower:
         raise GateError(
-            "the int8 model is slower than the float one on this machine",
+            "the quantized model is slower than the float one on this machine",
             where=str(result.output),
             remedy="it was written all the same; --allow-slower accepts it for its size",
         )

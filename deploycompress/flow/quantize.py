@@ -29,10 +29,12 @@ from deploycompress.measurement.environment import environment
 from deploycompress.quantization.plan import require_int8
 from deploycompress.quantization.wide import computed_in_float, with_activation_bits
 from deploycompress.records.formats import Format
+from deploycompress.records.measured import Fidelity
 from deploycompress.records.progress import Track, silent
 from deploycompress.targets import Target
 
 _FIDELITY_SAMPLES = 128
+_LEAST_SQNR_DB = 10.0  # an error of a third of the signal
 _MIN_SAMPLES = 8  # fewer leave the ranges to chance
 _STATIC = Format()
 
@@ -147,8 +149,15 @@ def quantize(
         compared_on="samples" if samples is not None and samples.valid_for_accuracy else "random inputs",
         comparison=checked.comparison,
         goal=kept,
-        notes=(*_notes(samples, origin, made.samples, target), *given.admitted, *rolled.notes),
+        notes=(*_far(checked.fidelity), *_notes(samples, origin, made.samples, target), *given.admitted, *rolled.notes),
     )
+
+
+def _far(fidelity: Fidelity) -> tuple[str, ...]:
+    if fidelity.sqnr_db >= _LEAST_SQNR_DB:
+        return ()
+    advice = "more bits, a smaller --block, an --algorithm with samples, or --min-agreement may mend it"
+    return (f"THE OUTPUTS ARE FAR FROM THE FLOAT MODEL'S ({fidelity.sqnr_db:.1f} dB): {advice}",)
 
 
 def _notes(samples: Samples | None, origin: DataOrigin | None, used: int, target: Target) -> tuple[str, ...]:

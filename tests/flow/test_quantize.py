@@ -199,3 +199,50 @@ def test_a_file_that_bought_nothing_says_so(tmp_path: Path) -> None:
     faster = replace(same, verdict="FASTER")
     assert not replace(result, bytes_before=100, bytes_after=99, comparison=faster).buys_nothing
     assert not replace(result, bytes_before=100, bytes_after=99, comparison=None).buys_nothing
+
+
+def layers_net(width: int = 64) -> ir.Model:
+    return model(
+        f"g (float[N,{width}] x) => (float[N,{width}] y) {{ a = MatMul(x, w0) r = Relu(a) y = MatMul(r, w1) }}",
+        w0=normal(width, width),
+        w1=normal(width, width, seed=1),
+    )
+
+
+def test_weights_alone_take_four_bits_and_no_samples(tmp_path: Path) -> None:
+    result = quantized(layers_net(), tmp_path, calib=None, form=Format("weights"))
+    assert (result.form, result.samples) == ("4-bit weights", 0)
+    assert result.kernels == "2 of 2 MatMul run as MatMulNBits; 0 weights dequantized per run"
+    assert {node.weight.bits for node in result.nodes if node.weight} == {4}
+    assert result.bytes_after * 3 < result.bytes_before
+    assert result.fidelity.sqnr_db > 15  # four bits in blocks of 32 through two layers give about 18 dB
+    assert result.notes == ()
+
+
+def test_rounding_that_looks_at_samples_needs_some(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--algorithm gptq needs samples; give --calib DIR"):
+        quantized(layers_net(), tmp_path, calib=None, form=Format("weights", algorithm="gptq"))
+    result = quantized(
+        layers_net(), tmp_path, calib=samples(tmp_path, shape=(64,)), form=Format("weights", algorithm="gptq")
+    )
+    assert result.samples == 24
+    assert {node.weight.rounding for node in result.nodes if node.weight} == {"gptq"}
+
+
+def test_outputs_that_have_little_to_do_with_the_model_are_told(tmp_path: Path) -> None:
+    result = quantized(layers_net(), tmp_path, calib=None, form=Format("weights", levels="binary"))
+    assert result.fidelity.sqnr_db < 10
+    assert "THE OUTPUTS ARE FAR FROM THE FLOAT MODEL'S" in result.notes[0]
+
+
+def test_wide_activations_are_for_targets_that_take_them(tmp_path: Path) -> None:
+    wide = Format(activation_bits=16)
+    with pytest.raises(UnsupportedError, match="target server-cpu-avx2 takes 8-bit activations alone; leave --activ"):
+        quantized(residual_net(), tmp_path, form=wide)
+    npu = targets.load("mobile-qnn")
+    source = saved(residual_net(), tmp_path)
+    result = quantize(source, tmp_path / "o.onnx", target=npu, form=wide, calib=samples(tmp_path), measure=False)
+    types = {value.dtype for value in models.load(result.output).graph.initializers.values()}
+    assert ir.DataType.UINT16 in types
+    narrow = quantize(source, tmp_path / "n.onnx", target=npu, calib=samples(tmp_path), measure=False)
+    assert result.fidelity.sqnr_db > narrow.fidelity.sqnr_db + 3  # what is left is the rounding of the weights
