@@ -46,6 +46,9 @@ def bench(
         str | None, typer.Option(help="Also count samples a second of so many processes at once: 2 or 1,2,4.")
     ] = None,
     pin: Annotated[bool, typer.Option("--pin", help="Confine each process to processors of its own.")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also time every node, and measure the error of every layer.")
+    ] = False,
     rounds: Annotated[int, typer.Option(min=1, help="At least so many interleaved rounds.")] = 30,
     seconds: Annotated[float, typer.Option(min=0, help="At least so many seconds per model.")] = 3.0,
     launches: Annotated[int, typer.Option(min=2, help="Fresh processes per model.")] = 5,
@@ -129,6 +132,7 @@ def bench(
         lengths=Lengths(_counts(lengths, "--seq"), axis or None) if seq else None,
         instances=parallel,
         pin=pin,
+        layers=layers,
         rounds=rounds,
         seconds=seconds,
         launches=launches,

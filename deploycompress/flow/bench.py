@@ -15,8 +15,10 @@ from deploycompress import __version__, data
 from deploycompress.data import Samples
 from deploycompress.errors import EnvironmentLacksError, UsageError
 from deploycompress.flow import limits, sweep, verdict
+from deploycompress.flow.devices import target_rows
 from deploycompress.flow.doctor import clashing_wheels, installed
 from deploycompress.flow.evaluate import Evaluation, check_metric, evaluate
+from deploycompress.flow.layers import layer_errors, layer_times
 from deploycompress.flow.rows import Conditions, measured_rows, swept
 from deploycompress.flow.subjects import Subject, check_feed, subjects
 from deploycompress.measurement import providers
@@ -50,6 +52,7 @@ def bench(
     lengths: sweep.Lengths | None = None,
     instances: Sequence[int] = (),
     pin: bool = False,
+    layers: bool = False,
     rounds: int = 30,
     seconds: float = 3.0,
     launches: int = 5,
@@ -82,6 +85,7 @@ def bench(
             which limits are judged, and all make the sweep.
         instances: Also counts the samples a second of so many processes at once.
         pin: Confine each process to processors of its own.
+        layers: Also times every node of every model, and measures the error of every layer against the first.
         rounds: At least so many interleaved rounds.
         seconds: At least so many seconds per model.
         launches: Fresh processes per model.
@@ -139,9 +143,11 @@ def bench(
             measured = measured_rows(found, config, feeds, cell.batch, conditions, track)
             if len(cells) > 1 or instances:
                 swept_rows += swept(found, measured, cell, config, feeds, instances, conditions, track)
-            if number == 0:
-                judged = _evaluate_on(found, measured, config, samples, output, judge, track)
-                rows += [_with_evaluation(row, each) for row, each in zip(measured, judged, strict=True)]
+            if number > 0:
+                continue
+            judged = _evaluate_on(found, measured, config, samples, output, judge, track)
+            measured = [_with_evaluation(row, each) for row, each in zip(measured, judged, strict=True)]
+            rows += _with_layers(measured, found, samples, feeds[0], config, track) if layers else measured
     if target is not None:
         rows = [row.model_copy(update={"notes": row.notes + verdict.over_budget(row, target)}) for row in rows]
     gates = _gates(rows, require_speedup, max_drop) + tuple(limits.gate(rows, text) for text in fail_if)
@@ -168,6 +174,7 @@ def bench(
         data=(_source(samples),),
         steps=tuple(steps),
         rows=tuple(rows),
+        targets=target_rows(rows),
         sweep=tuple(swept_rows),
         gates=gates,
         notes=tuple(note for note in notes if note),
@@ -214,6 +221,20 @@ def _with_evaluation(row: Row, evaluation: Evaluation | None) -> Row:
     figures = ("accuracy", "top5", "flips", "fidelity")
     update: dict[str, object] = {name: getattr(evaluation, name) for name in figures}
     return row.model_copy(update=update | {"notes": row.notes + evaluation.notes})
+
+
+def _with_layers(
+    rows: Sequence[Row], models: Sequence[Subject], samples: Samples, feed: Feed, config: SessionConfig, track: Track
+) -> list[Row]:
+    """The rows with the figures of their layers, where they were measured on the provider that was asked for."""
+    found = []
+    for row, model in zip(track(rows, "timing layers", len(rows)), models, strict=True):
+        errors = (
+            () if model is models[0] or not row.measured else layer_errors(models[0].path, model.path, samples, config)
+        )
+        times = layer_times(model.path, feed, config) if row.measured else ()
+        found.append(row.model_copy(update={"layers": times, "layer_errors": errors}))
+    return found
 
 
 def _gates(rows: Sequence[Row], least_speedup: float | None, most_drop: float | None) -> tuple[Gate, ...]:

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 
 from deploycompress import model as models
 from deploycompress.flow.arithmetic import operations
+from deploycompress.flow.profiler_cost import ProfilerCost, quiet_mean
 from deploycompress.passes.graph import nodes
 from deploycompress.records.measured import Placement
 from deploycompress.runtime.session import Feed, Profile, Session, SessionConfig
@@ -30,9 +30,10 @@ class Executed:
 
     Attributes:
         model: The graph after the runtime's fusions.
-        times_us: Median kernel time of each node that ran, Loop and Scan bodies excepted, in order of the graph.
+        times_us: Time of each node that ran, Loop and Scan bodies excepted, in order of the graph: mean kernel time
+            over the quietest quarter of the runs, without what the profiler adds to it.
         operations: Of those that multiply: how often, counted twice with the addition.
-        latency_us: Median time of a run of the whole model, without the profiler.
+        latency_us: Mean time of the quietest quarter of the runs of the whole model, without the profiler.
         placement: Providers that ran the nodes.
         threads: Intra-op threads.
     """
@@ -60,17 +61,21 @@ def execute(model: ir.Model, feed: Feed, config: SessionConfig, *, runs: int) ->
     with tempfile.TemporaryDirectory(prefix="deploycompress-") as folder:
         path = Path(folder) / "executed.onnx"
         session = Session(content, config, weights_dir=weights_dir, optimized_path=path, profile_dir=Path(folder))
-        for _ in range(runs):
+        cost = ProfilerCost(config, Path(folder) / "cost")
+        for _ in range((runs + 1) // 2):
+            # In pairs: the first of each finds the caches as the other left them and is not among the quietest.
             session.run(feed)
-            latencies_us.append(_timed_us(plain))
-        profile = session.profile()
+            session.run(feed)
+            latencies_us += [_timed_us(plain), _timed_us(plain)]
+            cost.round()
+        profile, added_us = session.profile(), cost.per_node_us()
         executed = ir.load(path)
     placement = profile.placement(config.providers, session.threads)
     return Executed(
         executed,
-        _joined(executed, profile),
+        _joined(executed, profile, added_us),
         _operations(executed, profile),
-        float(np.median(latencies_us)),
+        quiet_mean(latencies_us),
         placement,
         session.threads,
     )
@@ -117,9 +122,9 @@ def _operations(model: ir.Model, profile: Profile) -> dict[ir.Node, int]:
     return {node: count for node, count in found.items() if count is not None}
 
 
-def _joined(model: ir.Model, profile: Profile) -> dict[ir.Node, float]:
-    """Profiled time of each node, by its name and operator; that of an If without what its branches took."""
-    by_name = {(time.name, time.op_type): time.time_us for time in profile.nodes}
+def _joined(model: ir.Model, profile: Profile, added_us: float) -> dict[ir.Node, float]:
+    """Time of each node, by its name and operator; that of an If without what its branches took."""
+    by_name = {(time.name, time.op_type): max(0.0, time.time_us - added_us) for time in profile.nodes}
     times: dict[ir.Node, float] = {}
     for node in timed_nodes(model.graph):
         time_us = by_name.get((node.name or "", node.op_type))

@@ -11,12 +11,13 @@ import onnx_ir as ir
 from deploycompress import model as models
 from deploycompress.flow.arithmetic import Peaks, peaks
 from deploycompress.flow.census import Census, Kind, take
+from deploycompress.flow.contents import bytes_by_dtype
 from deploycompress.flow.executed import Executed, execute
 from deploycompress.flow.feeds import differential_feeds, shapes, timing_feed
 from deploycompress.flow.source import mended, open_source
 from deploycompress.passes.graph import nodes
 from deploycompress.records.measured import Placement
-from deploycompress.runtime.session import Session, SessionConfig
+from deploycompress.runtime.session import Feed, Session, SessionConfig
 from deploycompress.targets import Target
 
 
@@ -88,12 +89,13 @@ class ExplainResult:
         target: Name of the target profile.
         nodes: Nodes in the file, control-flow bodies included.
         executed_nodes: Nodes that ran after the runtime's fusions, a Loop or Scan counted as one.
-        time_us: Kernel time of one run (median per node, summed).
-        latency_us: Median time of one run of the whole model, without the profiler.
+        time_us: Time of all nodes in one run.
+        latency_us: Time of one run of the whole model, without the profiler.
         limit_us: Least time for the arithmetic of all convolutions and products at the measured peaks.
         peaks: Best rates of this machine's kernels.
         ops: Per operator, dearest first.
-        slowest: The dearest nodes.
+        executed: Every node that ran, in order of execution.
+        slowest: The dearest of them.
         int8_share: Share of the time spent in int8 kernels.
         conversion_share: Share spent converting (Q, DQ, Cast, layout).
         transpose_share: Share spent in Transpose.
@@ -114,6 +116,7 @@ class ExplainResult:
     limit_us: float
     peaks: Peaks
     ops: tuple[OpRow, ...]
+    executed: tuple[NodeRow, ...]
     slowest: tuple[NodeRow, ...]
     int8_share: float
     conversion_share: float
@@ -168,12 +171,10 @@ def explain(
     signature = models.signature(model)
     feeds = differential_feeds(session, signature, data, preprocess=preprocess, tokenizer=tokenizer)
     feed = timing_feed(session, signature, feeds, data)
-    executed = execute(model, feed, config, runs=runs)
-    census = take(executed.model)
+    found = trace(model, feed, config, runs=runs)
+    executed, census, rows = found.executed, found.census, found.rows
     total = sum(executed.times_us.values()) or 1.0
     share = _share_by_kind(executed, census, total)
-    found = peaks(config)
-    rows = _rows(executed, census, total, found)
     return ExplainResult(
         source=source,
         target=target.name,
@@ -182,19 +183,47 @@ def explain(
         time_us=sum(executed.times_us.values()),
         latency_us=executed.latency_us,
         limit_us=sum(row.limit_us for row in rows if row.limit_us is not None),
-        peaks=found,
+        peaks=found.peaks,
         ops=_ops(executed, census, total),
-        slowest=tuple(rows[:top]),
+        executed=rows,
+        slowest=tuple(sorted(rows, key=lambda row: -row.time_us)[:top]),
         int8_share=share["int8"],
         conversion_share=share["conversion"],
         transpose_share=sum(t for node, t in executed.times_us.items() if node.op_type == "Transpose") / total,
         stayed_float=_stayed_float(executed, census),
         dequantized_weights=_dequantized(executed, census),
-        bytes_by_dtype=_bytes_by_dtype(model),
+        bytes_by_dtype=bytes_by_dtype(model),
         placement=executed.placement,
         data=data or "random",
         feed={name: list(shape) for name, shape in shapes(feed).items()},
     )
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What ran, what each node is, and its figures in order of the graph."""
+
+    executed: Executed
+    census: Census
+    peaks: Peaks
+    rows: tuple[NodeRow, ...]
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why a node stayed float, by its name."""
+        return {node.name or "": reason for node, reason in self.census.reasons.items()}
+
+
+def trace(model: ir.Model, feed: Feed, config: SessionConfig, *, runs: int) -> Trace:
+    """Runs `model` on `feed` under the runtime's profiler.
+
+    Raises:
+        ModelRejectedError: ONNX Runtime cannot load or run it.
+    """
+    executed = execute(model, feed, config, runs=runs)
+    census, found = take(executed.model), peaks(config)
+    total = sum(executed.times_us.values()) or 1.0
+    return Trace(executed, census, found, _rows(executed, census, total, found))
 
 
 def _share_by_kind(executed: Executed, census: Census, total: float) -> dict[Kind, float]:
@@ -212,14 +241,14 @@ def _ops(executed: Executed, census: Census, total: float) -> tuple[OpRow, ...]:
     return tuple(sorted(rows, key=lambda row: -row.time_us))
 
 
-def _rows(executed: Executed, census: Census, total: float, found: Peaks) -> list[NodeRow]:
-    """Every node that ran, dearest first."""
+def _rows(executed: Executed, census: Census, total: float, found: Peaks) -> tuple[NodeRow, ...]:
+    """Every node that ran, in order of the graph."""
     rows = []
     for node, time_us in executed.times_us.items():
         kind, count = census.kinds[node], executed.operations.get(node)
         limit = None if count is None else found.limit_us(count, int8=kind == "int8")
         rows.append(NodeRow(node.name or "", node.op_type, kind, time_us, time_us / total, count, limit))
-    return sorted(rows, key=lambda row: -row.time_us)
+    return tuple(rows)
 
 
 def _stayed_float(executed: Executed, census: Census) -> tuple[StayedFloat, ...]:
@@ -240,17 +269,3 @@ def _dequantized(executed: Executed, census: Census) -> tuple[DequantizedWeight,
             name = models.dtype_name(tensor.dtype)
             rows.append(DequantizedWeight(weight.name or "", name, tensor.nbytes, executed.times_us.get(node, 0.0)))
     return tuple(sorted(rows, key=lambda row: -row.time_us))
-
-
-def _bytes_by_dtype(model: ir.Model) -> dict[str, int]:
-    """Bytes of every stored tensor by element type: initializers and Constant nodes, bodies included."""
-    found: dict[str, int] = defaultdict(int)
-    tensors = [v.const_value for graph in model.graphs() for v in graph.initializers.values()]
-    for node in nodes(model):
-        tensors += [
-            a.as_tensor() for a in node.attributes.values() if a.type == ir.AttributeType.TENSOR and not a.is_ref()
-        ]
-    for tensor in tensors:
-        if tensor is not None:
-            found[models.dtype_name(tensor.dtype)] += tensor.nbytes
-    return dict(sorted(found.items(), key=lambda item: -item[1]))

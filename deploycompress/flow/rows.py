@@ -82,6 +82,7 @@ def _row(subject: Subject, baseline: Subject, config: SessionConfig, status: str
         size_bytes=subject.size.size_bytes,
         download_bytes=subject.size.download_bytes,
         smaller=None if subject is baseline else baseline.size.size_bytes / subject.size.size_bytes,
+        contents=subject.contents,
         status=status,
         requested=config.providers[0],
     )

@@ -10,8 +10,9 @@ import numpy as np
 
 from deploycompress import model as models
 from deploycompress.errors import UnsupportedError, UsageError
+from deploycompress.flow.contents import contents
 from deploycompress.measurement.size import size
-from deploycompress.records.measured import ModelSize
+from deploycompress.records.measured import Contents, ModelSize
 from deploycompress.records.signature import Signature
 from deploycompress.runtime.probe import probe
 from deploycompress.runtime.session import Feed
@@ -27,6 +28,7 @@ class Subject:
         signature: What it takes and gives.
         sha256: Over the file and its external data.
         size: On disk and on the wire.
+        contents: Where its bytes lie.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Subject:
     signature: Signature
     sha256: str
     size: ModelSize
+    contents: Contents
 
 
 def subjects(paths: Sequence[Path]) -> tuple[Subject, ...]:
@@ -53,7 +56,7 @@ def subjects(paths: Sequence[Path]) -> tuple[Subject, ...]:
 def _subject(path: Path, name: str) -> Subject:
     """Refuses what must not be opened, then opens it where it can do no harm."""
     sha256 = models.fingerprint(path)
-    return Subject(name, path, probe(path), sha256, size(path, models.data_files(path)))
+    return Subject(name, path, probe(path), sha256, size(path, models.data_files(path)), contents(path))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -29,7 +29,7 @@ from deploycompress.runtime.session import Feed, Session
 MIN_EFFECT = 0.03
 LAYOUT = 0.01
 # An interval that reaches beyond this cannot tell no difference from one that matters.
-TELLS = 0.05
+TELLS = 0.04
 MIN_ROUNDS = 16
 PARTS = 8
 _WARM_UP_SHARE = 0.2
@@ -96,7 +96,7 @@ def judge(
     """The verdict on paired round times (any unit).
 
     FASTER or SLOWER needs both a speed-up of at least `min_effect` and an interval that keeps 1 % away from 1. What is
-    neither is NO DIFFERENCE where the interval lies within 5 % of 1, else TOO NOISY to tell.
+    neither is NO DIFFERENCE where the interval lies within 4 % of 1, else TOO NOISY to tell.
 
     Args:
         baseline: [rounds] time of the baseline in each round.

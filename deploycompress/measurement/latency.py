@@ -183,7 +183,7 @@ def measure(
 
 
 def _tells(records: Sequence[_Record], launches: int) -> bool:
-    """Whether no verdict is TOO NOISY; of a single model, whether its median is known within 5 %."""
+    """Whether no verdict is TOO NOISY; of a single model, whether its median is known within 4 %."""
     if len(records) > 1:
         base = records[0].medians_ms
         return all(judge(base, other.medians_ms, parts=launches).verdict != "TOO NOISY" for other in records[1:])

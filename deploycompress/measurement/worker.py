@@ -74,9 +74,9 @@ class Server:
 
     def _observed(self, work: Callable[[], None]) -> Answer:
         """Does `work`; the time it took, the processor time, and the time its threads waited for a processor."""
-        queued, cpu, wall = waited_ns(), process_time_ns(), perf_counter_ns()
+        wall, queued, cpu = perf_counter_ns(), waited_ns(), process_time_ns()
         work()
-        wall, cpu, after = perf_counter_ns() - wall, process_time_ns() - cpu, waited_ns()
+        cpu, after, wall = process_time_ns() - cpu, waited_ns(), perf_counter_ns() - wall
         waited = None if queued is None or after is None else after - queued
         if waited is None and self.session.threads == 1:  # one thread never sleeps within a run
             waited = max(0, wall - cpu)

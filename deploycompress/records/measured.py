@@ -189,6 +189,70 @@ class ModelSize:
 
 
 @dataclass(frozen=True)
+class LayerBytes:
+    """A node and the bytes of the tensors that are stored for it."""
+
+    name: str
+    op_type: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Where the bytes of a model file lie.
+
+    Attributes:
+        bytes_by_dtype: Of stored tensors by element type, largest first.
+        layers: Of stored tensors by the node that reads them, largest first.
+        duplicated_bytes: Of tensors that are stored once more elsewhere in the file.
+        orphaned_bytes: Of tensors that no node reads, and of external data that no tensor refers to.
+    """
+
+    bytes_by_dtype: dict[str, int]
+    layers: tuple[LayerBytes, ...]
+    duplicated_bytes: int
+    orphaned_bytes: int
+
+
+@dataclass(frozen=True)
+class LayerFigure:
+    """One node of the graph that ONNX Runtime executed, after its own fusions.
+
+    Attributes:
+        name: Its name there.
+        op_type: Operator.
+        kind: "int8", "float", "conversion" or "other".
+        time_us: Time in one run (us).
+        operations: Multiplications and additions of a convolution or product; None for other nodes.
+        of_peak: Share of this machine's measured peak that they reach.
+        note: Why it stayed float in a quantized model, or what it converts; empty elsewhere.
+    """
+
+    name: str
+    op_type: str
+    kind: str
+    time_us: float
+    operations: int | None = None
+    of_peak: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """A tensor that a model and its baseline both compute, and how close they are there.
+
+    Attributes:
+        name: Of the tensor.
+        op_type: Operator of the baseline that makes it.
+        sqnr_db: `10 log10(sum ref^2 / sum (ref - out)^2)` over the samples, in decibels; inf where equal.
+    """
+
+    name: str
+    op_type: str
+    sqnr_db: float
+
+
+@dataclass(frozen=True)
 class Placement:
     """Where the nodes really ran: the effective execution providers, never the requested ones.
 
@@ -212,7 +276,7 @@ class Placement:
 
 
 Verdict = Literal["FASTER", "SLOWER", "NO DIFFERENCE", "TOO NOISY"]
-"""TOO NOISY: nothing was shown, and a difference of five percent would not have shown either."""
+"""TOO NOISY: nothing was shown, and a difference of five percent might not have shown either."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,18 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from deploycompress.records.environment import Environment
-from deploycompress.records.measured import Accuracy, Comparison, Fidelity, Flip, Latency, Placement, Throughput
+from deploycompress.records.measured import (
+    Accuracy,
+    Comparison,
+    Contents,
+    Fidelity,
+    Flip,
+    Latency,
+    LayerError,
+    LayerFigure,
+    Placement,
+    Throughput,
+)
 from deploycompress.records.steps import StepOutcome
 
 MEASURED = "measured"
@@ -32,6 +43,7 @@ class Row(_Frozen):
         size_bytes: The file and its external data.
         download_bytes: The same after zlib.
         smaller: Size of the baseline over size of this model.
+        contents: Where its bytes lie.
         status: "measured", or "not measured: " and the reason.
         requested: Execution provider asked for; what really ran is in `placement`.
         latency: Run times.
@@ -43,6 +55,8 @@ class Row(_Frozen):
         placement: Effective providers, nodes and time on each, threads.
         peak_memory_bytes: Peak of the process that ran it, interpreter and runtime included.
         model_memory_bytes: Growth of that peak since before the model was opened.
+        layers: Where its time goes, in order of execution; empty where it was not asked for.
+        layer_errors: How close it is to the baseline inside, in order of the graph; empty likewise.
         notes: What a reader should know: unstable times, contention, why a figure is absent.
     """
 
@@ -52,6 +66,7 @@ class Row(_Frozen):
     size_bytes: int = Field(ge=0)
     download_bytes: int | None = None
     smaller: float | None = None
+    contents: Contents | None = None
     status: str
     requested: str
     latency: Latency | None = None
@@ -63,6 +78,8 @@ class Row(_Frozen):
     placement: Placement | None = None
     peak_memory_bytes: int | None = None
     model_memory_bytes: int | None = None
+    layers: tuple[LayerFigure, ...] = ()
+    layer_errors: tuple[LayerError, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,6 +116,28 @@ class SweepRow(_Frozen):
     throughput: tuple[Throughput, ...] = ()
     placement: Placement | None = None
     notes: tuple[str, ...] = ()
+
+
+class TargetRow(_Frozen):
+    """One model on one kind of device.
+
+    Attributes:
+        target: Name of the profile.
+        kind: "server", "mobile" or "edge".
+        model: Name of the row.
+        status: "measured" on such a device, "estimated" from its peak rates, or "not measured: " and the reason.
+        median_ms: Median where it was measured.
+        floor_ms: Where it is estimated: the arithmetic alone at the peak of one core; it cannot be faster.
+        source: Where an estimate comes from.
+    """
+
+    target: str
+    kind: Literal["server", "mobile", "edge"]
+    model: str
+    status: str
+    median_ms: float | None = None
+    floor_ms: float | None = None
+    source: str = ""
 
 
 class SkippedSample(_Frozen):
@@ -162,6 +201,7 @@ class Report(_Frozen):
         data: Data sources with fingerprints.
         steps: What was done to the model before measuring, in order.
         rows: The measurements; the first is the baseline.
+        targets: Every model on every kind of device.
         sweep: Every model at every setting, the first one included; empty where there is one setting only.
         gates: Limits and whether they were met.
         notes: What a reader should know about all rows.
@@ -178,6 +218,7 @@ class Report(_Frozen):
     data: tuple[DataSource, ...] = ()
     steps: tuple[StepOutcome, ...] = ()
     rows: tuple[Row, ...] = Field(min_length=1)
+    targets: tuple[TargetRow, ...] = ()
     sweep: tuple[SweepRow, ...] = ()
     gates: tuple[Gate, ...] = ()
     notes: tuple[str, ...] = ()

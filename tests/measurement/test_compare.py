@@ -119,7 +119,7 @@ def test_student_t_matches_the_tables(p: float, freedom: int, expected: float) -
 
 
 @pytest.mark.parametrize(("spread", "verdict"), [(0.01, "NO DIFFERENCE"), (0.1, "TOO NOISY")])
-def test_an_interval_that_hides_five_percent_says_so(spread: float, verdict: str) -> None:
-    # Eight parts: reach = t(7) spread / sqrt(8) = 0.84 spread; 0.8 % lies within 5 %, 8 % does not.
+def test_an_interval_that_hides_four_percent_says_so(spread: float, verdict: str) -> None:
+    # Eight parts: reach = t(7) spread / sqrt(8) = 0.84 spread; 0.8 % lies within 4 %, 8 % does not.
     parts = np.array([1, -1, 1, -1, 1, -1, 1, -1]) * spread * np.sqrt(7 / 8)
     assert judge(np.exp(np.repeat(parts, 4)), np.ones(32)).verdict == verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from deploycompress import model as models
 from deploycompress.errors import EnvironmentLacksError, ModelRejectedError
 from deploycompress.runtime.probe import probe
-from deploycompress.runtime.session import Session, SessionConfig, profile
+from deploycompress.runtime.session import Profile, Session, SessionConfig, profile
 from tests.zoo import model, normal
 
 
@@ -91,3 +92,26 @@ def test_bound_runs_give_the_outputs_of_plain_ones() -> None:
     session, feed = Session(two_products(), SessionConfig(threads=1)), {"x": normal(3, 8)}
     bound: Any = session.runner(feed, device="cpu")()
     np.testing.assert_array_equal(bound.copy_outputs_to_cpu()[0], session.run(feed)["y"])
+
+
+def test_a_profile_is_that_of_the_quietest_quarter_of_the_runs(tmp_path: Path) -> None:
+    def run(total: int, *kernels: int) -> list[dict[str, object]]:
+        made = [
+            {"cat": "Node", "name": f"{name}_kernel_time", "dur": dur, "args": {"op_name": "Relu", "provider": "P"}}
+            for name, dur in zip("ab", kernels, strict=True)
+        ]
+        return [*made, {"cat": "Session", "name": "model_run", "dur": total}]
+
+    path = tmp_path / "profile.json"
+    noisy = [event for _ in range(4) for event in run(900, 500, 300)]
+    path.write_text(json.dumps([*noisy, *run(50, 30, 10), *run(60, 32, 14)]))
+    found = Profile.read(path)
+    assert [(node.name, node.time_us) for node in found.nodes] == [("a", 31.0), ("b", 12.0)]
+
+
+def test_a_node_that_ran_in_slow_runs_alone_is_not_lost(tmp_path: Path) -> None:
+    node = {"cat": "Node", "name": "a_kernel_time", "dur": 7, "args": {"op_name": "Relu", "provider": "P"}}
+    slow = [node, {"cat": "Session", "name": "model_run", "dur": 90}]
+    path = tmp_path / "profile.json"
+    path.write_text(json.dumps([*slow, {"cat": "Session", "name": "model_run", "dur": 5}]))
+    assert [(found.name, found.time_us) for found in Profile.read(path).nodes] == [("a", 7.0)]
