@@ -43,24 +43,32 @@ class Peaks:
         return operations / (self.int8_gops if int8 else self.float_gops) / 1e3
 
 
-def operations(node: NodeTime) -> int | None:
-    """Twice the multiply-adds of a convolution or product; None for every other node."""
-    each = _each(node)
-    return None if each is None else 2 * math.prod(node.outputs[0]) * each
+def operations(timed: NodeTime, node: ir.Node) -> int | None:
+    """Twice the multiply-adds of a convolution or product; None for every other node.
+
+    Args:
+        timed: It in the profile, which has the shapes of activations, but no longer those of weights that were packed.
+        node: It in the executed graph, which has those.
+    """
+    each = _each(timed, node)
+    return None if each is None else 2 * math.prod(timed.outputs[0]) * each
 
 
-def _each(node: NodeTime) -> int | None:
+def _each(timed: NodeTime, node: ir.Node) -> int | None:
     """Multiply-adds behind one element of the output."""
-    if not node.inputs or not node.outputs:
+    if not timed.inputs or not timed.outputs:
         return None
-    if node.op_type in _CONVOLUTIONS:
-        weight = _CONVOLUTIONS[node.op_type]
-        return math.prod(node.inputs[weight][1:]) if len(node.inputs) > weight else None
-    if node.op_type not in _PRODUCTS:
+    if timed.op_type in _CONVOLUTIONS:
+        index = _CONVOLUTIONS[timed.op_type]
+        weight = node.inputs[index] if len(node.inputs) > index else None
+        if weight is not None and weight.const_value is not None:
+            return math.prod(weight.const_value.shape.numpy()[1:])
+        return math.prod(timed.inputs[index][1:]) if len(timed.inputs) == len(node.inputs) else None
+    if timed.op_type not in _PRODUCTS:
         return None
-    a, y = node.inputs[0], node.outputs[0]
+    a, y = timed.inputs[0], timed.outputs[0]
     # [M, K] -> [M, N]: K is the axis that the output does not keep; a Gemm may read it transposed.
-    transposed = node.op_type in ("Gemm", "FusedGemm", "QGemm") and len(a) == 2 and a[0] != y[0]
+    transposed = timed.op_type in ("Gemm", "FusedGemm", "QGemm") and len(a) == 2 and a[0] != y[0]
     return a[0] if transposed else a[-1] if a else None
 
 

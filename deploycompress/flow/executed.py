@@ -117,9 +117,14 @@ def branches(node: ir.Node) -> list[ir.Graph]:
 
 
 def _operations(model: ir.Model, profile: Profile) -> dict[ir.Node, int]:
-    by_name = {(time.name, time.op_type): operations(time) for time in profile.nodes}
-    found = {node: by_name.get((node.name or "", node.op_type)) for node in timed_nodes(model.graph)}
-    return {node: count for node, count in found.items() if count is not None}
+    timed = {(time.name, time.op_type): time for time in profile.nodes}
+    found = {}
+    for node in timed_nodes(model.graph):
+        time = timed.get((node.name or "", node.op_type))
+        count = None if time is None else operations(time, node)
+        if count is not None:
+            found[node] = count
+    return found
 
 
 def _joined(model: ir.Model, profile: Profile, added_us: float) -> dict[ir.Node, float]:

@@ -10,9 +10,12 @@ import shlex
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from deploycompress.records.report import Report, Row
-from deploycompress.report import words
+from deploycompress.records.report import Report, Row, TargetRow
+from deploycompress.report import strips, words
 from deploycompress.report.scatter import scatter
+from deploycompress.report.waterfall import waterfall
+
+_MOST_LAYERS = 300
 
 
 def render(report: Report) -> str:
@@ -24,22 +27,46 @@ def render(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    engine.globals |= {"words": words, "infinity": math.inf}
+    engine.globals |= {"words": words, "strips": strips, "infinity": math.inf, "most_layers": _MOST_LAYERS}
     engine.filters["provider_name"] = lambda name: name.removesuffix("ExecutionProvider")
     page = engine.get_template("report.html.j2")
+    plot, panels = scatter(report.rows), waterfall(report.rows)
     return page.render(
         report=report,
         rows=report.rows,
         candidates=[row for row in report.rows if row.comparison is not None or (row.smaller is not None)],
-        plot=scatter(report.rows),
+        plot=plot,
+        panels=panels,
+        devices=_devices(report),
+        device_models=list(dict.fromkeys(row.model for row in report.targets)),
+        sections=[
+            (anchor, label)
+            for anchor, label, there in (
+                ("tradeoff", "Trade-off", plot),
+                ("results", "Results", True),
+                ("steps", "Steps", panels or report.steps),
+                ("sweep", "Sweep", report.sweep),
+                ("devices", "Devices", report.targets),
+                ("layers", "Layers", any(row.layers for row in report.rows)),
+                ("size", "Size", True),
+                ("outputs", "Outputs", any(row.fidelity for row in report.rows)),
+                ("conditions", "Conditions", True),
+            )
+            if there
+        ],
         largest_bytes=max(row.size_bytes for row in report.rows) or 1,
-        slowest_ms=max((row.latency.median_interval.high for row in report.rows if row.latency), default=1.0),
         metric=next((row.accuracy.metric for row in report.rows if row.accuracy), None),
         several_providers=len({row.requested for row in report.rows}) > 1,
         notes=[(row, note) for row in report.rows for note in _notes(row)],
         title=", ".join(dict.fromkeys(row.name for row in report.rows)),
         again=_again(report),
     )
+
+
+def _devices(report: Report) -> list[tuple[str, list[TargetRow]]]:
+    """The rows of every target profile, in the order of the models."""
+    names = dict.fromkeys(row.target for row in report.targets)
+    return [(name, [row for row in report.targets if row.target == name]) for name in names]
 
 
 def _notes(row: Row) -> tuple[str, ...]:

@@ -1,22 +1,22 @@
 """rows with accuracy and latency -> the coordinates of a scatter plot, which the HTML template draws as SVG.
 
 Latency runs to the right (logarithmic where it spans more than a factor of five), accuracy upwards; each model is a dot
-with its two 95 % intervals as a cross.
+with its two 95 % intervals as a cross. A stepped line joins the models that no other beats in both (the Pareto front).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deploycompress.records.report import Row
 from deploycompress.report import words
+from deploycompress.report.axis import LOG_FROM, Axis, linear_ticks, log_ticks
 
 WIDTH, HEIGHT = 600, 340
 LEFT, RIGHT, TOP, BOTTOM = 62, 24, 16, 52
-_LOG_FROM = 5.0
 _LABEL_HEIGHT = 17.0
+_LETTER_WIDTH = 8.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Point:
         label_y: Its baseline.
         anchor: SVG text anchor.
         is_baseline: Whether it is the first model.
+        on_front: Whether no other model is both faster and more accurate.
         title: The figures in words.
     """
 
@@ -57,18 +58,20 @@ class Point:
     label_y: float
     anchor: str
     is_baseline: bool
+    on_front: bool
     title: str
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """The whole plot."""
+    """The whole plot; `front` is the path of the Pareto front."""
 
     points: tuple[Point, ...]
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     x_title: str
     y_title: str
+    front: str = ""
     higher_is_better: bool = True
     width: int = WIDTH
     height: int = HEIGHT
@@ -76,22 +79,6 @@ class Scatter:
     right: int = WIDTH - RIGHT
     top: int = TOP
     bottom: int = HEIGHT - BOTTOM
-
-
-@dataclass(frozen=True)
-class _Axis:
-    low: float
-    high: float
-    start: float
-    end: float
-    logarithmic: bool
-
-    def at(self, value: float) -> float:
-        if self.logarithmic:
-            share = math.log(value / self.low) / math.log(self.high / self.low)
-        else:
-            share = (value - self.low) / (self.high - self.low)
-        return self.start + min(1.0, max(0.0, share)) * (self.end - self.start)
 
 
 def scatter(rows: Sequence[Row]) -> Scatter | None:
@@ -104,15 +91,16 @@ def scatter(rows: Sequence[Row]) -> Scatter | None:
     scale = 1.0 if max(t.median_ms for t in times) >= words.MICROSECONDS_BELOW_MS else 1000.0
     x_low = scale * min(t.median_interval.low for t in times)
     x_high = scale * max(t.median_interval.high for t in times)
-    logarithmic = x_low > 0 and x_high / x_low > _LOG_FROM
-    x_ticks = _log_ticks(x_low, x_high) if logarithmic else _linear_ticks(0.0, x_high)
+    logarithmic = x_low > 0 and x_high / x_low > LOG_FROM
+    x_ticks = log_ticks(x_low, x_high) if logarithmic else linear_ticks(0.0, x_high)
     unit = accuracies[0].unit
     share = 100.0 if unit == "%" else 1.0
     y_low, y_high = share * min(a.interval.low for a in accuracies), share * max(a.interval.high for a in accuracies)
     y_high = min(100.0, max(y_high, y_low + 0.5)) if unit == "%" else y_high
-    y_ticks = _linear_ticks(y_low, y_high)
-    x_axis = _Axis(x_ticks[0], x_ticks[-1], LEFT, WIDTH - RIGHT, logarithmic)
-    y_axis = _Axis(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP, logarithmic=False)
+    y_ticks = linear_ticks(y_low, y_high)
+    x_axis = Axis(x_ticks[0], x_ticks[-1], LEFT, WIDTH - RIGHT, logarithmic)
+    y_axis = Axis(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP, logarithmic=False)
+    best = _front(shown)
     points = []
     for row, time, accuracy in zip(shown, times, accuracies, strict=True):
         x = x_axis.at(scale * time.median_ms)
@@ -130,12 +118,14 @@ def scatter(rows: Sequence[Row]) -> Scatter | None:
                 label_y=y_axis.at(share * accuracy.value) - 8,
                 anchor="start" if right else "end",
                 is_baseline=row.comparison is None,
+                on_front=row.name in best,
                 title=f"{row.name}: {words.metric(accuracy)}, "
                 + words.milliseconds_interval(time.median_ms, time.median_interval),
             )
         )
     return Scatter(
         points=_spread(points),
+        front=_steps([point for point in points if point.on_front]),
         x_ticks=tuple(Tick(x_axis.at(value), f"{value:g}") for value in x_ticks),
         y_ticks=tuple(Tick(y_axis.at(value), f"{value:g}") for value in y_ticks),
         x_title=f"median latency, {'ms' if scale == 1 else 'µs'}{' (logarithmic)' if logarithmic else ''}",
@@ -144,31 +134,42 @@ def scatter(rows: Sequence[Row]) -> Scatter | None:
     )
 
 
+def _front(rows: Sequence[Row]) -> set[str]:
+    """Names of the rows that no other one beats in latency and accuracy at once."""
+    figures = []
+    for row in rows:
+        assert row.latency is not None
+        assert row.accuracy is not None
+        sign = 1 if row.accuracy.higher_is_better else -1
+        figures.append((row.name, row.latency.median_ms, -sign * row.accuracy.value))
+    return {
+        name
+        for name, time, loss in figures
+        if not any(t <= time and lo <= loss and (t, lo) != (time, loss) for _, t, lo in figures)
+    }
+
+
+def _steps(points: Sequence[Point]) -> str:
+    """An SVG path through the points from left to right, level until the next one."""
+    ordered = sorted(points, key=lambda point: point.x)
+    if len(ordered) < 2:
+        return ""
+    path = f"M{ordered[0].x:.1f} {ordered[0].y:.1f}"
+    return path + "".join(f"H{point.x:.1f}V{point.y:.1f}" for point in ordered[1:])
+
+
 def _spread(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Moves labels apart where they would overlap, keeping the order of the points."""
-    placed: dict[str, list[float]] = {}
+    """Moves labels down where they would overlap, keeping the order of the points."""
+    placed: list[tuple[float, float, float]] = []  # left, right and baseline of a label
     moved = {}
     for index in sorted(range(len(points)), key=lambda i: points[i].label_y):
         point = points[index]
-        y = max([point.label_y, TOP + 12.0, *(used + _LABEL_HEIGHT for used in placed.get(point.anchor, []))])
-        placed.setdefault(point.anchor, []).append(y)
-        moved[index] = Point(**{**vars(point), "label_y": y})
+        width = _LETTER_WIDTH * len(point.name)
+        left = point.label_x - width if point.anchor == "end" else point.label_x
+        y = max(point.label_y, TOP + 12.0)
+        for start, end, used in placed:  # from the top down
+            if start < left + width and left < end and abs(y - used) < _LABEL_HEIGHT:
+                y = used + _LABEL_HEIGHT
+        placed = sorted([*placed, (left, left + width, y)], key=lambda label: label[2])
+        moved[index] = replace(point, label_y=y)
     return tuple(moved[index] for index in range(len(points)))
-
-
-def _linear_ticks(low: float, high: float) -> list[float]:
-    """Round numbers from at or below `low` to at or above `high`."""
-    span = max(high - low, 1e-9)
-    step = 10.0 ** math.floor(math.log10(span / 4))
-    step *= next(factor for factor in (1, 2, 2.5, 5, 10) if span / (factor * step) <= 5)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(step * number, 10) for number in range(first, max(last, first + 1) + 1)]
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 times powers of ten, from at or below `low` to at or above `high`."""
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    marks = [factor * 10.0**decade for decade in decades for factor in (1, 2, 5)]
-    first = max(index for index, mark in enumerate(marks) if mark <= low * (1 + 1e-9))
-    last = min(index for index, mark in enumerate(marks) if mark >= high * (1 - 1e-9))
-    return [float(f"{mark:.3g}") for mark in marks[first : last + 1]]

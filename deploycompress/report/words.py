@@ -9,6 +9,7 @@ NOT_MEASURED = "not measured"
 MICROSECONDS_BELOW_MS = 0.1
 _WORST = 3
 _FEWEST = 20  # samples of a class whose share is worth a word
+_TONES = {"float32": "float", "float64": "float", "int8": "int8", "uint8": "int8", "int32": "conversion"}
 _STEPS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
@@ -31,8 +32,13 @@ def milliseconds(value_ms: float) -> str:
 
 def milliseconds_interval(value_ms: float, interval: Interval) -> str:
     """As in "1.20 ms (1.18 to 1.23)", the interval in the unit of the value."""
+    return f"{milliseconds(value_ms)} ({time_between(value_ms, interval)})"
+
+
+def time_between(value_ms: float, interval: Interval) -> str:
+    """The interval of a time in the unit of the time, without it: "1.18 to 1.23"."""
     scale = 1 if value_ms >= MICROSECONDS_BELOW_MS else 1000
-    return f"{milliseconds(value_ms)} ({three_digits(scale * interval.low)} to {three_digits(scale * interval.high)})"
+    return f"{three_digits(scale * interval.low)} to {three_digits(scale * interval.high)}"
 
 
 def metric(accuracy: Accuracy) -> str:
@@ -86,6 +92,15 @@ def _digits(accuracy: Accuracy, value: float) -> str:
         return points(value)
     text = f"{value:.2f}" if accuracy.unit == "dB" else f"{value:#.4g}"
     return text.removeprefix("-") if float(text) == 0 else text
+
+
+def shares(row: Row) -> tuple[tuple[str, int, str], ...]:
+    """Bytes of a file by element type and of everything else: (name, bytes, tone); one part where nothing is known."""
+    if row.contents is None:
+        return (("file", row.size_bytes, "other"),)
+    kinds = row.contents.bytes_by_dtype
+    rest = max(0, row.size_bytes - sum(kinds.values()))
+    return (*((name, count, _TONES.get(name, "error")) for name, count in kinds.items()), ("graph", rest, "other"))
 
 
 def smaller(value: float) -> str:

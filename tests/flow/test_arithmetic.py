@@ -59,8 +59,9 @@ def test_int8_layers_are_counted_too() -> None:
 
 
 def test_other_nodes_have_no_operations() -> None:
-    assert operations(NodeTime("a", "Relu", "CPU", 1.0, ((3, 4),), ((3, 4),))) is None
-    assert operations(NodeTime("a", "Conv", "CPU", 1.0, ((1, 3, 4, 4),), ())) is None
+    timed = NodeTime("a", "Relu", "CPU", 1.0, ((3, 4),), ((3, 4),))
+    assert operations(timed, ir.node("Relu", [ir.val("x")])) is None
+    assert operations(NodeTime("a", "Conv", "CPU", 1.0, ((1, 3, 4, 4),), ()), ir.node("Conv", [ir.val("x")])) is None
 
 
 def test_both_peaks_are_rates_a_processor_can_have() -> None:
@@ -69,3 +70,17 @@ def test_both_peaks_are_rates_a_processor_can_have() -> None:
     assert 0.5 < found.float_gops < 1e4
     assert 0.5 < found.int8_gops < 1e4
     assert found.limit_us(int(found.float_gops * 1e9), int8=False) == pytest.approx(1e6, rel=1e-6)
+
+
+def test_weights_that_were_packed_are_counted_from_the_graph() -> None:
+    # ONNX Runtime packs the weight of an int8 convolution and leaves it out of the profile.
+    weights = {
+        "w": np.ones((32, 16, 3, 3), np.int8),
+        "s": np.float32(0.1),
+        "z": np.uint8(0),
+        "t": np.full(32, 0.1, np.float32),
+        "u": np.zeros(32, np.int8),
+    }
+    text = """g (uint8[1,16,9,9] x) => (uint8[1,32,7,7] y) { y = QLinearConv(x, s, z, w, t, u, s, z) }"""
+    executed = execute(model(text, **weights), {"x": np.ones((1, 16, 9, 9), np.uint8)}, CONFIG, runs=1)
+    assert list(executed.operations.values()) == [2 * 32 * 49 * 144]

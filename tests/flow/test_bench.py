@@ -275,3 +275,19 @@ def test_wheels_over_each_other_are_told_and_refused_when_strict(write: Write, m
         EnvironmentLacksError, match=r"own the same folder.*pip uninstall -y onnxruntime onnxruntime-gpu"
     ):
         bench([write("a")], strict=True, **QUICK)
+
+
+def test_layers_are_measured_where_they_are_asked_for(write: Write) -> None:
+    report = bench([write("a", extra=2), write("b", extra=2, noise=0.1)], layers=True, **QUICK)
+    for row in report.rows:
+        assert [layer.op_type for layer in row.layers] == ["MatMul"] * 3
+    assert [len(row.layer_errors) for row in report.rows] == [0, 3]
+    assert report.rows[1].layer_errors[-1].name == "scores"
+    assert bench([write("a")], **QUICK).rows[0].layers == ()
+
+
+def test_bytes_and_devices_are_in_every_report(write: Write) -> None:
+    report = bench([write("a", extra=2)], **QUICK)
+    assert report.rows[0].contents is not None
+    assert report.rows[0].contents.bytes_by_dtype == {"float32": 4 * (WIDTH * CLASSES + WIDTH * WIDTH)}
+    assert {row.kind for row in report.targets} == {"server", "mobile", "edge"}

@@ -7,8 +7,20 @@ import math
 import pytest
 
 from deploycompress.records.environment import Environment
-from deploycompress.records.measured import Accuracy, Comparison, Fidelity, Interval, Latency, Placement, Throughput
-from deploycompress.records.report import DataSource, Gate, Report, Row, Settings, SkippedSample, SweepRow
+from deploycompress.records.measured import (
+    Accuracy,
+    Comparison,
+    Contents,
+    Fidelity,
+    Interval,
+    Latency,
+    LayerBytes,
+    LayerError,
+    LayerFigure,
+    Placement,
+    Throughput,
+)
+from deploycompress.records.report import DataSource, Gate, Report, Row, Settings, SkippedSample, SweepRow, TargetRow
 from deploycompress.records.steps import Change, Refusal, StepOutcome
 
 CPU = "CPUExecutionProvider"
@@ -69,6 +81,18 @@ def report() -> Report:
         0.214,
         71_300,
         smaller=1_240_000 / 71_300,
+        contents=Contents(
+            {"int8": 60_000, "float32": 4_000},
+            (LayerBytes("conv", "Conv", 50_000), LayerBytes("fc", "Gemm", 14_000)),
+            128,
+            0,
+        ),
+        layers=(
+            LayerFigure("conv", "QLinearConv", "int8", 150.0, 1_000_000, 0.42),
+            LayerFigure("dequantize", "DequantizeLinear", "conversion", 20.0),
+            LayerFigure("fc", "MatMul", "float", 44.0, 2_000, 0.1, "its weight is stored as float"),
+        ),
+        layer_errors=(LayerError("conv", "Conv", 31.5), LayerError("logits", "Gemm", 17.0)),
         comparison=Comparison(6.12, Interval(5.7, 6.4), "FASTER", 60),
         accuracy=Accuracy("top-1", 0.978, Interval(0.957, 0.989), 360, 0.0083, Interval(-0.003, 0.02), 4, 1, 0.375),
         fidelity=Fidelity(16.8, 3.3, 0.23, 0.981, 360, 0.989),
@@ -142,6 +166,15 @@ def report() -> Report:
         ),
         steps=(step,),
         rows=(teacher, student, int8, same, absent),
+        targets=tuple(
+            TargetRow(target=target, kind=kind, model=name, **figures)  # type: ignore[arg-type]
+            for target, kind, figures in (
+                ("server-cpu", "server", {"status": "measured", "median_ms": 0.3}),
+                ("mobile-arm64", "mobile", {"status": "not measured: no such device here"}),
+                ("edge-arm64-dotprod", "edge", {"status": "estimated", "floor_ms": 0.002, "source": "the data sheet"}),
+            )
+            for name in ("teacher", "student")
+        ),
         gates=(
             Gate(name="--require-speedup 1.1", met=True, detail="student: 3.18x (3.02 to 3.31) FASTER"),
             Gate(name="--max-drop 0.5%", met=False, detail="student-int8: drop 0.8 points (-0.3 to 2.0)"),

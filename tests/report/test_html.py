@@ -8,7 +8,7 @@ from deploycompress.records.measured import ClassFigure, Flip
 from deploycompress.records.report import Report
 from deploycompress.report import html
 
-VOID = {"meta", "br", "link", "img", "input", "hr", "line", "circle"}
+VOID = {"meta", "br", "link", "img", "input", "hr", "line", "circle", "path"}
 
 
 class Page(HTMLParser):
@@ -47,7 +47,7 @@ def words_of(text: str) -> str:
 def test_page_is_well_formed_and_leads_with_the_verdict(report: Report) -> None:
     text = html.render(report)
     seen = words_of(text)
-    assert seen.index("3.18x (3.02 to 3.31) faster") < seen.index("Results")
+    assert seen.index("3.18x (3.02 to 3.31) faster") < seen.index("Accuracy against latency")
     assert len(text.encode()) < 2_000_000
 
 
@@ -59,7 +59,17 @@ def test_nothing_is_fetched_from_elsewhere(report: Report) -> None:
     assert "//" not in re.sub(r"</?[^>]*>", "", text).replace("digits//", "")
     fetching = {"src", "srcset", "data", "poster", "action", "xlink:href", "background"}
     links = [(tag, name, value) for tag, name, value in Page(text).attributes if name in fetching | {"href"}]
-    assert links == [("a", "href", "#results")]
+    assert {(tag, name) for tag, name, _ in links} == {("a", "href")}
+    assert all(value.startswith("#") for _, _, value in links)
+
+
+def test_every_section_that_is_named_at_the_top_is_there_and_once(swept: Report) -> None:
+    attributes = Page(html.render(swept)).attributes
+    ids = [value for _, name, value in attributes if name == "id"]
+    anchors = [value[1:] for tag, name, value in attributes if (tag, name) == ("a", "href")]
+    assert set(anchors) <= set(ids)
+    assert len(ids) == len(set(ids))
+    assert {"tradeoff", "results", "steps", "sweep", "size", "outputs", "conditions"} <= set(anchors)
 
 
 def test_names_and_notes_cannot_become_markup(report: Report) -> None:

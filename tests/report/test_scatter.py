@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from deploycompress.records.measured import Accuracy, Interval
 from deploycompress.records.report import Report
 from deploycompress.report import scatter as module
+from deploycompress.report.axis import linear_ticks, log_ticks
 from deploycompress.report.scatter import scatter
 
 
@@ -75,7 +76,7 @@ def test_one_point_is_no_plot(report: Report) -> None:
 
 @given(st.floats(-50, 100), st.floats(1e-6, 1e3))
 def test_linear_ticks_are_few_even_and_enclose(low: float, span: float) -> None:
-    ticks = module._linear_ticks(low, low + span)
+    ticks = linear_ticks(low, low + span)
     # The ticks are rounded to ten decimals, which a span of 1e-6 sees as 1e-4 of itself.
     assert ticks[0] <= low + 1e-4 * span
     assert ticks[-1] >= low + span - 1e-4 * span
@@ -86,7 +87,7 @@ def test_linear_ticks_are_few_even_and_enclose(low: float, span: float) -> None:
 
 @given(st.floats(1e-3, 1e3), st.floats(5.0, 1e4))
 def test_log_ticks_enclose(low: float, factor: float) -> None:
-    ticks = module._log_ticks(low, low * factor)
+    ticks = log_ticks(low, low * factor)
     assert ticks[0] <= low * (1 + 1e-6)
     assert ticks[-1] >= low * factor * (1 - 1e-6)
     assert all(math.isclose(t, float(f"{t:.1g}")) for t in ticks)
