@@ -38,7 +38,7 @@ def _this_machine() -> str | None:
 
 def _on(target: Target, rows: Sequence[Row], here: str | None) -> TargetRow:
     wanted = target.providers[0]
-    row = next((row for row in rows if row.requested == wanted and row.measured), None)
+    row = next((row for row in rows if row.requested == wanted), None)
     row = row if target.name == here or wanted != rows[0].requested else None
     if row is not None and row.latency is not None:
         return TargetRow(

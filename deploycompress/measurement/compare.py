@@ -99,8 +99,8 @@ def judge(
     neither is NO DIFFERENCE where the interval lies within 4 % of 1, else TOO NOISY to tell.
 
     Args:
-        baseline: [rounds] time of the baseline in each round.
-        candidate: [rounds] time of the candidate in the same rounds.
+        baseline: [rounds] time of the baseline in each round; NaN leaves a round out, but never all of a part.
+        candidate: [rounds] time of the candidate in the same rounds; NaN likewise.
         parts: Number of stretches of consecutive rounds that count as one observation each: the processes where there
             are several, in equal parts and in order.
         min_effect: Smallest relative difference that is called one.
@@ -114,7 +114,7 @@ def judge(
         raise ValueError(
             f"{len(ratios)} rounds cannot be judged in {parts} parts; it takes two or more, of one round each"
         )
-    medians = np.array([np.median(part) for part in np.array_split(ratios, parts)])
+    medians = np.array([np.nanmedian(part) for part in np.array_split(ratios, parts)])
     centre = float(medians.mean())
     reach = student_t(0.5 + level / 2, parts - 1) * float(medians.std(ddof=1)) / math.sqrt(parts)
     speedup, interval = math.exp(centre), Interval(math.exp(centre - reach), math.exp(centre + reach), level)

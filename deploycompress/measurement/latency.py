@@ -25,7 +25,7 @@ import numpy as np
 from deploycompress.measurement import contention
 from deploycompress.measurement.bootstrap import Floats
 from deploycompress.measurement.compare import PARTS, TELLS, judge
-from deploycompress.measurement.contention import Load
+from deploycompress.measurement.contention import Load, waited_share
 from deploycompress.measurement.drift import drift
 from deploycompress.measurement.process import Block, Finished, Opened, Worker
 from deploycompress.measurement.sections import quantile_interval
@@ -38,6 +38,8 @@ from deploycompress.runtime.session import Feed, SessionConfig
 _LEAST_WARM_UP_MS = 100.0
 _RUNS_FOR_INTERVALS = 10_000
 _PATIENCE = 3
+_QUIET = 0.02
+_FEWEST_QUIET_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class _Record:
     rounds: list[list[float]] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)
+    quiet_ms: list[float] = field(default_factory=list)
     finished: Finished | None = None
 
     @property
@@ -182,11 +185,19 @@ def measure(
     )
 
 
+def _judged(baseline: _Record, record: _Record, parts: int) -> Comparison:
+    """The verdict, from the blocks in which neither had to wait for a processor, where a process has enough of them."""
+    base, own = np.array(baseline.quiet_ms), np.array(record.quiet_ms)
+    for rounds in np.array_split(np.arange(len(base)), parts):
+        if np.isfinite(base[rounds] * own[rounds]).sum() < _FEWEST_QUIET_ROUNDS:
+            base[rounds], own[rounds] = baseline.medians_ms[rounds], record.medians_ms[rounds]
+    return judge(base, own, parts=parts)
+
+
 def _tells(records: Sequence[_Record], launches: int) -> bool:
     """Whether no verdict is TOO NOISY; of a single model, whether its median is known within 4 %."""
     if len(records) > 1:
-        base = records[0].medians_ms
-        return all(judge(base, other.medians_ms, parts=launches).verdict != "TOO NOISY" for other in records[1:])
+        return all(_judged(records[0], other, launches).verdict != "TOO NOISY" for other in records[1:])
     table = records[0].table_ms
     interval = quantile_interval(table, 0.5, sections=launches)
     return interval.high <= (1 + TELLS) ** 2 * interval.low
@@ -210,13 +221,16 @@ def _one_launch(
     stop, done = monotonic() + budget_s, 0
     while done < fixed if fixed is not None else (done < least or monotonic() < stop):
         times: list[list[float]] = [[] for _ in samplers]
+        quiet: list[list[float]] = [[] for _ in samplers]
         for index in _order(len(samplers), done):
             block = samplers[index].block(done % feeds, runs[index])
             times[index] += block.times_ms
+            quiet[index] += block.times_ms if (waited_share([block.load], 1) or 0.0) <= _QUIET else ()
             records[index].cpu_ms.append(block.cpu_ms)
             records[index].loads.append(block.load)
-        for record, round_times in zip(records, times, strict=True):
+        for record, round_times, quiet_times in zip(records, times, quiet, strict=True):
             record.rounds.append(round_times)
+            record.quiet_ms.append(float(np.median(quiet_times)) if quiet_times else math.nan)
         done += 1
 
 
@@ -252,7 +266,7 @@ def _summary(
     moved = [found for view in views if (found := drift(view)) is not None]
     worst = max(moved, key=lambda found: abs(found.change), default=None)
     unstable = any(found.unstable for found in moved)
-    waited = contention.waited_share(record.loads, record.finished.placement.threads)
+    waited = waited_share(record.loads, record.finished.placement.threads)
     notes = contention.notes(waited, stolen)
     if unstable and worst is not None:
         notes = (f"UNSTABLE: the times drifted by {100 * worst.change:+.0f} % during the measurement", *notes)
@@ -276,7 +290,7 @@ def _summary(
         cpu_ms=float(np.median(record.cpu_ms)),
         waited_share=waited,
     )
-    comparison = None if is_baseline else judge(baseline.medians_ms, medians, parts=sections)
+    comparison = None if is_baseline else _judged(baseline, record, sections)
     if comparison is not None and comparison.verdict == "TOO NOISY":
         low, high = comparison.interval.low, comparison.interval.high
         notes = (

@@ -48,7 +48,7 @@ class Block:
 
     Attributes:
         times_ms: Time of each run.
-        load: What they used and lost, the run before them that does not count included.
+        load: What they used and lost.
     """
 
     times_ms: tuple[float, ...]
@@ -57,7 +57,7 @@ class Block:
     @property
     def cpu_ms(self) -> float:
         """Processor time of one run, all threads together."""
-        return self.load.cpu_ms / (len(self.times_ms) + 1)
+        return self.load.cpu_ms / len(self.times_ms)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,11 @@ def timed_block(run: Callable[[], object], runs: int) -> list[int]:
     runs in a loop does not.
     """
     run()
+    return run_times(run, runs)
+
+
+def run_times(run: Callable[[], object], runs: int) -> list[int]:
+    """Times of `runs` runs in a row (ns), the first one included."""
     times = []
     for _ in range(runs):
         start = perf_counter_ns()

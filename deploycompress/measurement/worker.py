@@ -20,7 +20,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from deploycompress.errors import DeployCompressError
-from deploycompress.measurement.timing import timed_block, warm_up
+from deploycompress.measurement.timing import run_times, warm_up
 from deploycompress.measurement.usage import peak_memory_bytes, waited_ns
 from deploycompress.runtime.session import Feed, Session, SessionConfig, onnxruntime
 
@@ -52,12 +52,9 @@ class Server:
 
     def block(self, command: Answer) -> Answer:
         """Times runs of one feed in a row."""
-        times: list[int] = []
-
-        def runs() -> None:
-            times.extend(timed_block(self.runners[command["feed"]], command["runs"]))
-
-        return self._observed(runs) | {"times_ns": times}
+        run, times = self.runners[command["feed"]], list[int]()
+        run()  # not counted, as in `timed_block`
+        return self._observed(lambda: times.extend(run_times(run, command["runs"]))) | {"times_ns": times}
 
     def stream(self, command: Answer) -> Answer:
         """Runs one feed over and over for a while, and says how often and how long."""

@@ -22,8 +22,8 @@ ONE_THREAD = SessionConfig(threads=1)
 class Clock:
     """A sampler of known times: `time_ms(n)` is the time of run number n since the process began."""
 
-    def __init__(self, time_ms: Callable[[int], float], log: list[str], name: str) -> None:
-        self._time_ms, self._log, self._name, self._run = time_ms, log, name, 0
+    def __init__(self, time_ms: Callable[[int], float], log: list[str], name: str, waited: float = 0.0) -> None:
+        self._time_ms, self._log, self._name, self._run, self._waited = time_ms, log, name, 0, waited
 
     def open(self) -> Opened:
         self._log.append(f"open {self._name}")
@@ -35,7 +35,7 @@ class Clock:
 
     def block(self, feed: int, runs: int) -> Block:
         self._log.append(f"{self._name}{feed}")
-        return Block(tuple(self._next() for _ in range(runs)), Load(runs * 5.0, (runs + 1) * 4.0, runs * 0.5))
+        return Block(tuple(self._next() for _ in range(runs)), Load(runs * 5.0, runs * 4.0, runs * self._waited))
 
     def finish(self) -> Finished:
         return Finished(60_000_000, Placement((CPU,), {CPU: 3}, 1))
@@ -196,7 +196,12 @@ def test_a_single_model_is_measured_on_until_its_median_is_known() -> None:
 
 
 def test_processor_time_and_waiting_are_those_of_the_process() -> None:
-    (found,), _ = sampled({"a": lambda run: 5.0}, rounds=10)
+    @contextmanager
+    def start(candidate: Candidate) -> Iterator[Sampler]:
+        yield Clock(lambda run: 5.0, [], "a", waited=0.5)
+
+    candidate = Candidate(Path("a"), ONE_THREAD, ({"x": np.zeros(1)},))
+    (found,) = measure([candidate], rounds=10, seconds=0, start=start)
     assert found.latency.cpu_ms == 4.0
     assert found.latency.waited_share == pytest.approx(0.1)
     assert "other work on this machine held the processor for 10 % of the time" in found.notes
@@ -233,3 +238,41 @@ def test_unusable_model_ends_the_measurement_with_its_name(
     candidates = [Candidate(path, ONE_THREAD, (feed,)) for path in (mlp(2), broken)]
     with pytest.raises(ModelRejectedError, match=r"broken.onnx"):
         measure(candidates, seconds=0.1)
+
+
+def test_blocks_in_which_other_work_held_the_processor_do_not_decide() -> None:
+    # Two of three blocks of b are twice as long because they waited; it is 10 % slower otherwise.
+    class Interrupted(Clock):
+        blocks = 0
+
+        def block(self, feed: int, runs: int) -> Block:
+            self.blocks += 1
+            held = self._name == "b" and self.blocks % 3 != 0
+            times = tuple(self._next() * (2 if held else 1) for _ in range(runs))
+            return Block(times, Load(sum(times), sum(times) / 2, sum(times) / 2 if held else 0.0))
+
+    @contextmanager
+    def start(candidate: Candidate) -> Iterator[Sampler]:
+        yield Interrupted({"a": jitter(5.0, 1), "b": jitter(5.5, 2)}[name := candidate.path.name], [], name)
+
+    candidates = [Candidate(Path(name), ONE_THREAD, ({"x": np.zeros(1)},)) for name in "ab"]
+    _, found = measure(candidates, rounds=60, seconds=0, launches=5, start=start)
+    assert found.comparison is not None
+    assert found.comparison.speedup == pytest.approx(1 / 1.1, rel=0.01)
+    assert found.comparison.verdict == "SLOWER"
+    assert found.latency.median_ms > 8  # what happened is reported as it happened
+    assert any(note.startswith("other work on this machine held the processor for") for note in found.notes)
+
+
+def test_where_every_block_waited_all_of_them_count() -> None:
+    log: list[str] = []
+
+    @contextmanager
+    def start(candidate: Candidate) -> Iterator[Sampler]:
+        yield Clock({"a": jitter(5.0, 1), "b": jitter(5.5, 2)}[candidate.path.name], log, "x", waited=2.0)
+
+    candidates = [Candidate(Path(name), ONE_THREAD, ({"x": np.zeros(1)},)) for name in "ab"]
+    _, found = measure(candidates, rounds=60, seconds=0, launches=5, start=start)
+    assert found.comparison is not None
+    assert found.comparison.verdict == "SLOWER"
+    assert found.comparison.rounds == 60
