@@ -258,7 +258,8 @@ def test_blocks_in_which_other_work_held_the_processor_do_not_decide() -> None:
     candidates = [Candidate(Path(name), ONE_THREAD, ({"x": np.zeros(1)},)) for name in "ab"]
     _, found = measure(candidates, rounds=60, seconds=0, launches=5, start=start)
     assert found.comparison is not None
-    assert found.comparison.speedup == pytest.approx(1 / 1.1, rel=0.01)
+    # Sixty rounds with 2 % of noise on either side leave 0.5 %; counting the blocks that waited would give 0.45.
+    assert found.comparison.speedup == pytest.approx(1 / 1.1, rel=0.02)
     assert found.comparison.verdict == "SLOWER"
     assert found.latency.median_ms > 8  # what happened is reported as it happened
     assert any(note.startswith("other work on this machine held the processor for") for note in found.notes)
