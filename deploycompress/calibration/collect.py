@@ -42,6 +42,7 @@ def collect(
     config: SessionConfig | None = None,
     channel_axes: Mapping[str, int] | None = None,
     grams: Collection[LayerInput] = (),
+    gram_rows: int | None = None,
     memory_bytes: int | None = None,
     settled: Settled | None = None,
     track: Track = silent,
@@ -56,6 +57,7 @@ def collect(
         config: Threads and providers of the session.
         channel_axes: Axis of the channels, for tensors whose channel sums and magnitudes are wanted too.
         grams: Layer inputs whose `X^T X` is wanted.
+        gram_rows: Add about so many rows of a sample to each, evenly spread, instead of all.
         memory_bytes: What the Gram matrices of one pass over the samples may take together.
         settled: Given the statistics of half the samples so far and of all of them, after 16, 32, 64, ... samples;
             collection ends when it says so.
@@ -67,14 +69,15 @@ def collect(
         UsageError: One Gram matrix alone exceeds `memory_bytes`.
     """
     passes = gram_passes(grams, memory_bytes)
-    collector = _Collector(model, list(dict.fromkeys(tensors)), passes[0], weights_dir, config, channel_axes or {})
+    names, axes = list(dict.fromkeys(tensors)), channel_axes or {}
+    collector = _Collector(model, names, passes[0], weights_dir, config, axes, gram_rows)
     statistics = collector.over(feeds, settled, track)
     if statistics.samples == 0:
         raise DataRejectedError("the calibration set is empty", remedy="give at least one sample")
     found = dict(statistics.grams)
     for more in passes[1:]:
         found = {layer: spilled(gram) for layer, gram in found.items()}
-        collector = _Collector(model, [], more, weights_dir, config, {})
+        collector = _Collector(model, [], more, weights_dir, config, {}, gram_rows)
         found.update(collector.over(islice(feeds, statistics.samples), None, track).grams)
     return Statistics(statistics.tensors, statistics.samples, found, statistics.left)
 
@@ -90,10 +93,11 @@ class _Collector:
         weights_dir: Path | None,
         config: SessionConfig | None,
         channel_axes: Mapping[str, int],
+        gram_rows: int | None,
     ) -> None:
         self._model, self._weights_dir = model, weights_dir
         self._config = config
-        self._running = {layer: RunningGram(layer) for layer in layers}
+        self._running = {layer: RunningGram(layer, gram_rows) for layer in layers}
         self._found = {name: RunningTensor(channel_axes.get(name)) for name in names}
         self._left: dict[str, str] = {}
         self._token_axes: dict[str, tuple[int, ...]] | None = None

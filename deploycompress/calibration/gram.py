@@ -90,16 +90,23 @@ class LayerInput:
         """Bytes of the products."""
         return 8 * self.groups * self.features**2
 
-    def rows(self, values: NDArray[np.floating]) -> Iterator[NDArray[np.float64]]:
-        """Yields blocks of rows [groups, rows, K], float64, zero rows for an empty input."""
+    def rows(self, values: NDArray[np.floating], most: int | None = None) -> Iterator[NDArray[np.float64]]:
+        """Yields blocks of rows [groups, rows, K], float64, zero rows for an empty input.
+
+        Args:
+            values: The input of the layer.
+            most: Where given, about so many rows of each image, or of all of `values` for a product, evenly spread.
+        """
         if self.patches is None:
             matrix = np.moveaxis(values, self.axis, -1).reshape(-1, values.shape[self.axis])
+            apart = 1 if most is None else max(1, len(matrix) // most)
+            matrix = matrix[apart // 2 :: apart]
             step = max(1, _BLOCK // max(1, matrix.shape[1]))
             for start in range(0, len(matrix), step):
                 yield matrix[None, start : start + step].astype(np.float64)
             return
         for image in values:
-            yield from _unrolled(image, self.patches)
+            yield from _unrolled(image, self.patches, most)
 
 
 @dataclass(frozen=True)
@@ -134,8 +141,8 @@ class RunningGram:
     Rows wait until there are many: to add the product of a dozen reads and writes as much memory as that of hundreds.
     """
 
-    def __init__(self, layer: LayerInput) -> None:
-        self.layer = layer
+    def __init__(self, layer: LayerInput, most_rows: int | None = None) -> None:
+        self.layer, self._most_rows = layer, most_rows
         self._count = 0
         self._waiting: list[NDArray[np.float64]] = []
         self._waiting_rows = 0
@@ -144,7 +151,7 @@ class RunningGram:
 
     def add(self, values: NDArray[np.floating]) -> None:
         """Adds the rows of one input."""
-        for rows in self.layer.rows(values):
+        for rows in self.layer.rows(values, self._most_rows):
             self._waiting.append(rows)
             self._waiting_rows += rows.shape[1]
             if self._waiting_rows >= _ROWS:
@@ -179,8 +186,8 @@ def _patches(node: ir.Node, kernel: tuple[int, ...]) -> Patches:
     )
 
 
-def _unrolled(image: NDArray[np.floating], patches: Patches) -> Iterator[NDArray[np.float64]]:
-    """Yields the patches of one image [channels, *spatial] in blocks [groups, rows, K]."""
+def _unrolled(image: NDArray[np.floating], patches: Patches, most: int | None) -> Iterator[NDArray[np.float64]]:
+    """Yields the patches of one image [channels, *spatial], about `most` of them, in blocks [groups, rows, K]."""
     spatial, rank = image.shape[1:], len(patches.kernel)
     pads = patches.pads or (0,) * (2 * rank)
     if patches.same:
@@ -194,6 +201,9 @@ def _unrolled(image: NDArray[np.floating], patches: Patches) -> Iterator[NDArray
     places_kept = (slice(None, None, step) for step in patches.strides)
     kernel_kept = (slice(None, None, step) for step in patches.dilations)
     windows = windows[(every, *places_kept, *kernel_kept)]
+    if most is not None:
+        apart = max(1, math.floor((math.prod(windows.shape[1 : rank + 1]) / most) ** (1 / rank)))
+        windows = windows[(every, *[slice(apart // 2, None, apart)] * rank)]
     channels, places = windows.shape[0], windows.shape[1 : rank + 1]
     # [channels, *places, *kernel] -> [first place, the other places, groups, channels per group, *kernel]
     ordered = np.moveaxis(windows, 0, rank).reshape(

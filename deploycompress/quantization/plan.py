@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from deploycompress.quantization.affine import Grid, grid
 from deploycompress.quantization.candidates import JOINERS, MOVERS, WEIGHTED, Candidates, constant, find, key, why_float
 from deploycompress.quantization.embeddings import plan_tables
 from deploycompress.quantization.observed import why_no_grid
-from deploycompress.quantization.spec import NodeForm, NodePlan, QuantPlan, QuantSpec
+from deploycompress.quantization.spec import NodeForm, NodePlan, QuantPlan, QuantSpec, WeightSpec
 from deploycompress.quantization.wide import WIDE
 from deploycompress.targets import Target
 
@@ -91,7 +91,7 @@ def plan(
     Args:
         model: The float graph, already rewritten for the target.
         target: Its quantization rules decide dtype, symmetry, granularity and placement.
-        statistics: Of every tensor in `required_tensors`.
+        statistics: Of every tensor in `required_tensors`; with Gram matrices, weights are rounded by GPTQ.
         method: How ranges are chosen.
         exclude: First output names of nodes to keep float.
 
@@ -130,11 +130,12 @@ def plan(
     return QuantPlan(
         target.name,
         specs,
-        _nodes(model, found, "int8") | plan_tables(model, exclude),
+        _nodes(model, found, "int8", statistics.grams) | plan_tables(model, exclude),
         pair_safe=rules.pair_safe,
         per_channel=rules.per_channel,
         quantize_bias=rules.quantize_bias,
         input_means=_means(specs, statistics),
+        grams=statistics.grams,
     )
 
 
@@ -189,7 +190,9 @@ def plan_dynamic(model: ir.Model, target: Target, exclude: frozenset[str] = froz
     )
 
 
-def _nodes(model: ir.Model, found: Candidates, form: NodeForm) -> dict[str, NodePlan]:
+def _nodes(
+    model: ir.Model, found: Candidates, form: NodeForm, grams: Collection[LayerInput] = ()
+) -> dict[str, NodePlan]:
     plans = {}
     for node in model.graph:
         name = key(node)
@@ -201,6 +204,7 @@ def _nodes(model: ir.Model, found: Candidates, form: NodeForm) -> dict[str, Node
                 form,
                 found.int8[name],
                 found.absorbed.get(name),
+                WeightSpec(8, rounding="gptq") if LayerInput.of(node) in grams else None,
             )
         elif name in found.floats:
             plans[name] = NodePlan(name, node.name or "", node.op_type, "float", found.floats[name])

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from deploycompress.calibration.gram import LayerInput
 from deploycompress.errors import UnsupportedError
 from deploycompress.quantization.affine import (
     Grid,
@@ -26,6 +27,7 @@ from deploycompress.quantization.affine import (
 from deploycompress.quantization.bias_correction import convolution_shift, product_shift
 from deploycompress.quantization.candidates import WEIGHTED, constant, is_depthwise, key
 from deploycompress.quantization.embeddings import write_tables
+from deploycompress.quantization.gptq_int8 import rounded_int8
 from deploycompress.quantization.spec import NodePlan, QuantPlan
 from deploycompress.quantization.wide import MIN_OPSET_WIDE, WIDE
 from deploycompress.quantization.writer import Writer, bias_vector, float_weight, prune_initializers, weight_codes
@@ -98,7 +100,12 @@ def _quantize_constants(writer: Writer, node: ir.Node, plan: QuantPlan) -> None:
         assert bias_value.const_value is not None
         bias = bias_vector(bias_value.const_value.numpy(), weight.shape[axis])
         floor = min_weight_scale(bias, input_scale) if plan.quantize_bias else 0.0
-    codes = weight_codes(weight, axis, plan, floor=floor, depthwise=is_depthwise(node, weight.shape))
+    depthwise = is_depthwise(node, weight.shape)
+    codes = weight_codes(weight, axis, plan, floor=floor, depthwise=depthwise)
+    layer = LayerInput.of(node)
+    gram = None if layer is None else plan.grams.get(layer)
+    if gram is not None:
+        codes = rounded_int8(weight, codes, axis, gram.products, pair_safe=plan.pair_safe, depthwise=depthwise)
     node.replace_input_with(1, writer.dequantized(str(weight_value.name), codes, node))
     shift = _shift(node, weight, codes, plan.input_means.get(str(source.name)))
     if shift is not None:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from deploycompress.calibration.gram import Gram, LayerInput
 from deploycompress.calibration.ranges import RangeMethod
 from deploycompress.quantization.affine import Grid
 
@@ -91,6 +92,7 @@ class QuantPlan:
         per_channel: One weight scale per output channel.
         quantize_bias: Whether biases become int32.
         input_means: Mean of each channel of an input, by tensor name, with which biases are corrected.
+        grams: Second moments of the inputs of layers, with which their weights are rounded by GPTQ.
     """
 
     target: str
@@ -100,6 +102,7 @@ class QuantPlan:
     per_channel: bool
     quantize_bias: bool
     input_means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    grams: Mapping[LayerInput, Gram] = field(default_factory=dict)
 
     @property
     def forms(self) -> Counter[str]:
