@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from deploycompress.errors import UnknownNameError, UsageError
-from deploycompress.records.formats import Kind, Layout
+from deploycompress.records.formats import ActivationBits, Algorithm, Bits, Kind, Layout, Levels
 from deploycompress.records.steps import Level
 
 
@@ -141,6 +141,11 @@ class Quantize(_Frozen):
     output: str
     form: Kind = "static"
     layout: Layout = "qdq"
+    activation_bits: ActivationBits = 8
+    bits: Bits | None = None
+    block: int | None = Field(default=None, ge=0)
+    levels: Levels = "uniform"
+    algorithm: Algorithm = "nearest"
     calib: str | None = None
     calibration: str | None = None
     preprocess: str | None = None

@@ -60,6 +60,8 @@ steps:
       max_drop: 1%
       budget: 60
   - quantize: {model: o.onnx, output: t.onnx, form: dynamic, calib: c, min_agreement: 0.99}
+  - quantize: {model: o.onnx, output: u.onnx, form: weights, bits: 2, block: 0, levels: ternary, algorithm: gptq}
+  - quantize: {model: o.onnx, output: v.onnx, activation_bits: 16, calib: c}
   - bench:
       models: [m.onnx, q.onnx]
       eval: net.py:e
@@ -89,7 +91,7 @@ def parsed(argv: list[str]) -> dict[str, object]:
 
 def test_parser_accepts_every_step_and_gets_every_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second, distilled, export, plain, optimize, static, dynamic, kept, agreeing, bench = map(
+    first, second, distilled, export, plain, optimize, static, dynamic, kept, agreeing, packed, wide, bench = map(
         parsed, lines(tmp_path)
     )
     assert (str(first["recipe"]), first["step"]) == ("recipe.yaml", 1)
@@ -117,6 +119,9 @@ def test_parser_accepts_every_step_and_gets_every_value(tmp_path: Path, monkeypa
     given |= {"eval_data": "net.py:e", "labels": Path("l.csv"), "metric": "net.py:m", "eval_limit": 9}
     given |= {"max_drop": "1%", "min_agreement": None, "budget": 60.0, "form": None}
     assert {name: kept[name] for name in given} == given
+    given = {"form": "weights", "bits": 2, "block": 0, "levels": "ternary", "algorithm": "gptq"}
+    assert {name: packed[name] for name in given} == given
+    assert (wide["activation_bits"], packed["activation_bits"]) == (16, 8)
     assert (agreeing["form"], agreeing["min_agreement"], agreeing["max_drop"]) == ("dynamic", "0.99", None)
     assert list(bench["models"]) == [Path("build/m.onnx"), Path("build/q.onnx")]  # type: ignore[call-overload]
     shown = {
