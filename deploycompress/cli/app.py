@@ -23,6 +23,7 @@ COMMANDS = (
     "distill",
     "export",
     "optimize",
+    "prune",
     "calibrate",
     "quantize",
     "bench",

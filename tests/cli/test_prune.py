@@ -1,0 +1,62 @@
+"""The `prune` command as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.passes.running import proto
+from tests.pruning import nets
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    code = "from deploycompress.cli import main; main()"
+    command = [sys.executable, "-c", code, "prune", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(proto(nets.residual()))
+    return path
+
+
+def test_configuration_groups_notes_and_a_verdict_that_claims_nothing(model: Path) -> None:
+    done = run(model, "--ratio", 0.5, "--no-measure", "--json", model.with_name("r.json"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("deploycompress prune\n")
+    assert "8 -> 4" in done.stdout
+    assert "note: no samples: nothing was repaired" in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(f"{model.with_name('net.pruned.onnx')}: parameters -68.9 %, multiplications -70.0 %, ")
+    assert last.endswith("what it means for accuracy is not known: give --eval")
+    assert json.loads(model.with_name("r.json").read_text())["parameters_after"] == 355
+    assert model.with_name("net.pruned.onnx").exists()
+
+
+def test_the_list_writes_nothing(model: Path) -> None:
+    done = run(model, "--list")
+    assert done.returncode == 0, done.stderr
+    assert "it is fed by the graph input 'x'" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"{model}: 14 units in 2 groups may go, 2 groups may not"
+    assert not model.with_name("net.pruned.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "error: how much is to go?; give --ratio 0.5, or --list to see what may go"),
+        (("--ratio", 2), "error: the ratio must lie between 0 and 1, not 2; --ratio 0.5 removes half"),
+        (("--ratio", 0.5, "--score", "l3"), "error: --score: unknown score 'l3'; did you mean l2, l1?"),
+        (("--ratio", 0.5, "--score", "activation"), "the score activation needs samples; give --calib DIR"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(model: Path, arguments: tuple[object, ...], said: str) -> None:
+    done = run(model, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
