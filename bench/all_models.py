@@ -16,6 +16,7 @@ import json
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 from cpu_time import cpu_compare
 from optimize_table import ratio, sources
@@ -26,10 +27,11 @@ from deploycompress import targets
 from deploycompress.errors import DeployCompressError
 from deploycompress.flow.feeds import differential_feeds, timing_feed
 from deploycompress.flow.quantize import quantize
+from deploycompress.records.formats import Format
 from deploycompress.runtime.session import Session, SessionConfig
 from deploycompress.targets import Target
 
-FORMS = ("static", "dynamic")
+FORMS: tuple[Literal["static", "dynamic"], ...] = ("static", "dynamic")
 HEADERS = (
     "model",
     "form",
@@ -68,7 +70,7 @@ def main() -> None:
     print(report)
 
 
-def kept(name: str, form: str, source: Path, folder: Path, target: Target) -> dict[str, str]:
+def kept(name: str, form: Literal["static", "dynamic"], source: Path, folder: Path, target: Target) -> dict[str, str]:
     """What is known of one form of a model, found out now where no run before this one did."""
     memory = WORK / "all_models" / f"{name.replace('/', '-')}.{form}.json"
     if not memory.is_file():
@@ -83,7 +85,9 @@ def kept(name: str, form: str, source: Path, folder: Path, target: Target) -> di
     return found
 
 
-def measured(name: str, form: str, source: Path, folder: Path, target: Target) -> dict[str, str]:
+def measured(
+    name: str, form: Literal["static", "dynamic"], source: Path, folder: Path, target: Target
+) -> dict[str, str]:
     """One row.
 
     Raises:
@@ -98,7 +102,7 @@ def measured(name: str, form: str, source: Path, folder: Path, target: Target) -
         calib=calib if static else None,
         preprocess=preprocess if static else None,
         target=target,
-        dynamic=not static,
+        form=Format(form),
     )
     config = SessionConfig(threads=1)
     before, after = Session(source, config), Session(output, config)

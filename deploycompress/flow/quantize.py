@@ -27,6 +27,7 @@ from deploycompress.flow.self_check import self_check
 from deploycompress.flow.source import check_output
 from deploycompress.measurement.environment import environment
 from deploycompress.quantization.plan import require_int8
+from deploycompress.quantization.saturation import Saturation, saturation
 from deploycompress.quantization.wide import computed_in_float, with_activation_bits
 from deploycompress.records.formats import Format
 from deploycompress.records.measured import Fidelity
@@ -124,6 +125,9 @@ def quantize(
     samples, origin = given.samples, given.origin
     compared = given.feeds if samples is None else (sample.feed for sample in islice(samples, _FIDELITY_SAMPLES))
     checked = self_check(output, made.plan, given.original, compared, given.timed, timed=measured_here)
+    pairs = None
+    if form.kind == "static" and made.plan.pair_safe:
+        pairs = saturation(drafted.floats, made.plan, made.model, given.feeds, given.config)
     return QuantizeResult(
         source=source,
         output=output,
@@ -149,8 +153,19 @@ def quantize(
         compared_on="samples" if samples is not None and samples.valid_for_accuracy else "random inputs",
         comparison=checked.comparison,
         goal=kept,
-        notes=(*_far(checked.fidelity), *_notes(samples, origin, made.samples, target), *given.admitted, *rolled.notes),
+        saturation=pairs,
+        notes=(
+            *_far(checked.fidelity),
+            *_notes(samples, origin, made.samples, target),
+            *given.admitted,
+            *rolled.notes,
+            *_told(pairs),
+        ),
     )
+
+
+def _told(pairs: Saturation | None) -> tuple[str, ...]:
+    return () if pairs is None or not pairs.layers else (pairs.sentence,)
 
 
 def _far(fidelity: Fidelity) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from deploycompress.data import Skipped
 from deploycompress.flow.keeping import Kept
 from deploycompress.flow.padding import PaddedBatch
 from deploycompress.flow.preparations import Preparation
+from deploycompress.quantization.saturation import Saturation
 from deploycompress.quantization.spec import NodePlan
 from deploycompress.records.measured import Comparison, Fidelity
 
@@ -45,6 +46,8 @@ class QuantizeResult:
         compared_on: What the two were run on: calibration samples, or random inputs where none were given.
         comparison: Latency against the float model, or None where this machine is not the target.
         goal: How the limit on accuracy was kept; None where none was asked for.
+        saturation: What 16-bit pair sums would cost with full-range weights, and that the file is free of them; None
+            where the kernels of the target have none.
         notes: What the figures do not say by themselves.
     """
 
@@ -72,6 +75,7 @@ class QuantizeResult:
     compared_on: Literal["samples", "random inputs"]
     comparison: Comparison | None
     goal: Kept | None
+    saturation: Saturation | None
     notes: tuple[str, ...]
 
     @property

@@ -151,9 +151,8 @@ class _Layer:
         found = np.zeros(2, np.int64)
         groups = self.rows.groups
         weights = self.codes.reshape(groups, len(self.codes) // groups, -1)
-        for block in self.rows.rows(values[:1]):
-            step = max(1, block.shape[1] // _ROWS)
-            inputs = quantize(_kernel_order(block[:, ::step], self.rows), self.grid).astype(np.int32)
+        for block in self.rows.rows(values[:1], _ROWS):
+            inputs = quantize(_kernel_order(block, self.rows), self.grid).astype(np.int32)
             for rows, weight in zip(inputs, weights, strict=True):
                 found += _count(rows, weight.astype(np.int32)) if self.channels_at_risk else (0, _pairs(rows, weight))
         return found

@@ -246,3 +246,17 @@ def test_wide_activations_are_for_targets_that_take_them(tmp_path: Path) -> None
     assert ir.DataType.UINT16 in types
     narrow = quantize(source, tmp_path / "n.onnx", target=npu, calib=samples(tmp_path), measure=False)
     assert result.fidelity.sqnr_db > narrow.fidelity.sqnr_db + 3  # what is left is the rounding of the weights
+
+
+def test_pair_sums_are_reported_where_the_kernels_have_them(tmp_path: Path) -> None:
+    result = quantized(residual_net(), tmp_path)
+    assert result.saturation is not None
+    assert [layer.node for layer in result.saturation.layers] == [
+        node.node for node in result.nodes if node.op_type in ("Conv", "Gemm") and node.form == "int8"
+    ]
+    assert result.saturation.unsafe == {}
+    assert result.saturation.sentence in result.notes
+    source = saved(residual_net(), tmp_path)
+    vnni = targets.load("server-cpu")
+    other = quantize(source, tmp_path / "v.onnx", target=vnni, measure=False, calib=samples(tmp_path))
+    assert other.saturation is None
