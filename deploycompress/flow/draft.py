@@ -18,7 +18,7 @@ from deploycompress.flow.given import Given
 from deploycompress.flow.making import Dynamic, Made, Maker, Static
 from deploycompress.flow.origins import FromFile
 from deploycompress.flow.planner import Planner
-from deploycompress.flow.preparations import Preparation, prepare
+from deploycompress.flow.preparations import GRAM_BYTES, Preparation, prepare
 from deploycompress.flow.selection import nodes_named
 from deploycompress.flow.weights import Weights
 from deploycompress.model.versions import check
@@ -108,7 +108,8 @@ def draft(
         gather = FromFile(given.saved, rewrites)
     else:
         assert given.samples is not None
-        gather = FromSamples(floats, given.samples, given.config, None if all_samples else method, track)
+        until = None if all_samples else method
+        gather = FromSamples(floats, given.samples, given.config, until, track, prepared.layers, GRAM_BYTES)
     planner = Planner(floats, target, method, gather, given.config, prepared.sides)
     return Draft(floats, rewrites, excluded, Static(planner, form.layout), prepared.steps)
 

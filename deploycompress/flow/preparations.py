@@ -2,10 +2,11 @@
 
     smoothing            outlier channels of normalizations become even (`quantization.smoothing`)
     side path            outlier channels behind an activation stay float (`quantization.side_path`)
+    GPTQ                 weights rounded for their inputs (`quantization.gptq_int8`)
 
-Both change nothing in float. Each is tried on the whole model: quantized with the first samples, run on samples that it
-was not calibrated on, and kept where the error of the outputs falls and time, where it is measured, does not rise by
-more than a twentieth. Where a graph has no place for them nothing is run.
+The first two change nothing in float. Each is tried on the whole model: quantized with the first samples, run on
+samples that it was not calibrated on, and kept where the error of the outputs falls and time, where it is measured,
+does not rise by more than a twentieth. Where a graph has no place for the first two nothing is run.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from itertools import islice
 import onnx_ir as ir
 
 from deploycompress import model as models
-from deploycompress.calibration import RangeMethod, Statistics
+from deploycompress.calibration import LayerInput, RangeMethod, Statistics
 from deploycompress.data import Samples
 from deploycompress.flow.gathering import Feeds, FromSamples
 from deploycompress.flow.output_error import relative_error
@@ -35,7 +36,9 @@ ALPHA = 0.75  # of 0.5 to 0.9 the least error on a sentence encoder, by little; 
 _CALIBRATED = 192  # samples of a trial; on a few dozen the range of every smoothed channel is found too small
 _HELD_OUT = 32
 _FEWEST = 8
-_LEAST_GAIN = 0.95  # of the error; less is chance
+_MOST_FEATURES = 8192  # a Gram matrix of 512 MiB; its factor takes as much again
+GRAM_BYTES = 1 << 30  # of Gram matrices in one pass over the samples
+_LEAST_GAIN = 0.95  # of the error, where nodes are added; less is not worth them
 _MOST_TIME = 1.05
 
 
@@ -64,11 +67,13 @@ class Prepared:
         floats: The graph.
         steps: What was tried.
         sides: Channels that a float product takes, by the tensor they are channels of.
+        layers: Inputs of the products whose weights are to be rounded for them.
     """
 
     floats: ir.Model
     steps: tuple[Preparation, ...] = ()
     sides: Mapping[str, Channels] = field(default_factory=dict)
+    layers: tuple[LayerInput, ...] = ()
 
 
 def prepare(
@@ -105,14 +110,14 @@ def prepare(
     trials = _Trials(target, samples, excluded, method, config, timed)
     current, said = trials.first(floats), dict[str, Preparation]()
     # What smoothing gains can hide behind the error of outliers: taken back before a side path, it gets another turn.
-    for step in (_smoothed, _with_side_paths, _smoothed):
+    for step in (_smoothed, _with_side_paths, _smoothed, _rounded):
         again = step is _smoothed and "smoothing" in said
         if again and (said["smoothing"].kept or not current.sides):
             continue
         tried = step(current, trials)
         if tried is not None:
             current, said[tried.name] = trials.judged(current, tried)
-    return Prepared(current.floats, tuple(said.values()), current.sides)
+    return Prepared(current.floats, tuple(said.values()), current.sides, tuple(current.seen.grams))
 
 
 @dataclass(frozen=True)
@@ -160,13 +165,8 @@ class _Trials:
 
     def weighed(self, tried: _Tried) -> _Tried:
         """Quantizes the graph and measures the error of its outputs."""
-        chosen = plan(
-            tried.floats,
-            self.target,
-            side_path.without(tried.seen, tried.sides),
-            method=self.method,
-            exclude=self.excluded,
-        )
+        seen = side_path.without(tried.seen, tried.sides)
+        chosen = plan(tried.floats, self.target, seen, method=self.method, exclude=self.excluded)
         made = emit_qdq(tried.floats, chosen)
         session = Session(models.serialize(made), self.config, weights_dir=models.weights_dir(made))
         float_session = Session(
@@ -180,9 +180,10 @@ class _Trials:
         """The graph to go on with, and why."""
         after = self.weighed(tried)
         what = f"error {before.error:.4f} -> {after.error:.4f} on samples it was not calibrated on"
-        if not after.error < _LEAST_GAIN * before.error:
+        same_graph = tried.floats is before.floats  # other numbers in it take the same time
+        if not after.error < (1.0 if same_graph else _LEAST_GAIN) * before.error:
             return before, Preparation(tried.name, False, f"taken back: {what}", tried.places)
-        if self.timed is not None and before.session is not None and after.session is not None:
+        if not same_graph and self.timed is not None and before.session is not None and after.session is not None:
             times = [quick_compare(before.session, after.session, self.timed) for _ in range(2)]
             fastest = max(times, key=lambda comparison: comparison.interval.high)
             what += f", x{fastest.speedup:.2f} the speed"
@@ -216,6 +217,18 @@ def _with_side_paths(before: _Tried, trials: _Trials) -> _Tried | None:
     sides = {products[name]: channels for name, channels in chosen.items()}
     after = side_path.side_path(before.floats, chosen)
     return replace(before, name="side path", floats=after, sides=sides, places=len(chosen))
+
+
+def _rounded(before: _Tried, trials: _Trials) -> _Tried | None:
+    """Every 8-bit product, its weights rounded for its input."""
+    products = _products(before.floats, trials.target, trials.excluded)
+    found = (LayerInput.of(node) for node in before.floats.graph if key(node) in products)
+    layers = tuple(dict.fromkeys(layer for layer in found if layer is not None and layer.features <= _MOST_FEATURES))
+    if not layers:
+        return None
+    gather = FromSamples(before.floats, trials.samples, trials.config, trials.method, silent, layers, GRAM_BYTES)
+    grams = gather([], trials.calibrated).grams
+    return replace(before, name="GPTQ", seen=replace(before.seen, grams=grams), places=len(layers))
 
 
 def _beside(floats: ir.Model, products: Mapping[str, str]) -> dict[str, str]:

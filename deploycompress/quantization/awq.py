@@ -79,21 +79,27 @@ def rescaled(
     for site in found:
         layers = {name: LayerInput.of(nodes[name]) for name in site.products if name in nodes}
         layer = next(iter(layers.values()), None)
-        if layer is None or layer not in grams or len(layers) < len(site.products):
+        if layer is None or not grams.keys() >= set(layers.values()) or len(layers) < len(site.products):
             refusals[site.tensor] = "a layer that reads it is not stored in few bits"
             continue
         spec = next(spec for name in layers if (spec := specs[name]) is not None)
         weights = [_matrix(nodes[name]) for name in layers]
-        gram = grams[layer]
-        scale, exponent = best_scale(weights, gram.products[0], replace(spec, rounding="nearest"))
+        scale, exponent = best_scale(weights, grams[layer].products[0], replace(spec, rounding="nearest"))
         words |= dict.fromkeys(layers, f"input channels rescaled with exponent {exponent:.2f}")
         if exponent > 0.0:
             chosen[site.tensor] = Smoothing(scale, np.zeros(len(scale)))
-            moved[layer] = Gram(gram.count, gram.sums / scale, gram.products / np.multiply.outer(scale, scale))
+            for each in layers.values():  # several where some read it through a Reshape
+                if each is not None:
+                    moved[each] = _divided(grams[each], scale)
     for name, node in nodes.items():
         tensor = str(node.inputs[0].name) if node.inputs[0] is not None else ""
         words.setdefault(name, f"not rescaled: {refusals.get(tensor, 'its input is an input of the model')}")
     return smooth(model, chosen) if chosen else model, moved, words
+
+
+def _divided(gram: Gram, scale: NDArray[np.float64]) -> Gram:
+    """The moments of x / s."""
+    return Gram(gram.count, gram.sums / scale, gram.products / np.multiply.outer(scale, scale))
 
 
 def _matrix(node: ir.Node) -> NDArray[np.floating]:

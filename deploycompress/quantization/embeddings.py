@@ -34,7 +34,7 @@ def plan_tables(model: ir.Model, exclude: frozenset[str] = frozenset()) -> dict[
         tensor = constant(node.inputs[0]) if _is_lookup(node) else None
         if tensor is None or tensor.dtype != ir.DataType.FLOAT:
             continue
-        refusal = "excluded by the user" if key(node) in exclude else _why_float(node, tensor)
+        refusal = "excluded by the user" if key(node) in exclude else _why_float(node, tensor, exclude)
         saved = tensor.size * 3 - 4 * tensor.shape.numpy()[0]
         if not refusal and saved < _WORTH_BYTES:
             refusal = f"8-bit rows would save {max(0, saved):,} bytes, which is not worth three nodes more"
@@ -84,14 +84,20 @@ def _is_lookup(node: ir.Node) -> bool:
     return node.op_type == "Gather" and node.domain in ("", "ai.onnx") and (axis is None or axis.value == 0)
 
 
-def _why_float(node: ir.Node, table: ir.TensorProtocol) -> str:
+def _can_read_codes(reader: ir.Node, beside: ir.Node, exclude: frozenset[str]) -> bool:
+    """Whether a reader of the table of the lookup `beside` looks up too, and may take codes."""
+    free = _is_lookup(reader) and constant(reader.inputs[1]) is None and key(reader) not in exclude
+    return free and reader.graph is beside.graph
+
+
+def _why_float(node: ir.Node, table: ir.TensorProtocol, exclude: frozenset[str]) -> str:
     value = node.inputs[0]
     assert value is not None
     if constant(node.inputs[1]) is not None:
         return "its indices are constant"
     if len(table.shape) != 2:
         return f"the table has {len(table.shape)} axes, not rows and columns"
-    others = sorted({use.node.op_type for use in value.uses() if use.idx != 0 or not _is_lookup(use.node)})
+    others = sorted({use.node.op_type for use in value.uses() if not _can_read_codes(use.node, node, exclude)})
     if others or value.is_graph_output():
         return f"the table is also read by {', '.join(others) or 'the caller'}, which needs it in float"
     if not np.isfinite(table.numpy()).all():

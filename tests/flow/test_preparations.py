@@ -33,7 +33,12 @@ def prepared(net: ir.Model, given: data.Samples | None, excluded: frozenset[str]
 def test_both_steps_are_kept_where_both_kinds_of_outliers_are_planted(tmp_path: Path) -> None:
     net = block(norm_outlier=30.0, gelu_outlier=30.0)
     found = prepared(net, samples(net, tmp_path))
-    assert [(step.name, step.kept) for step in found.steps] == [("smoothing", True), ("side path", True)]
+    assert [(step.name, step.kept) for step in found.steps] == [
+        ("smoothing", True),
+        ("side path", True),
+        ("GPTQ", True),
+    ]
+    assert {layer.tensor for layer in found.layers} == {"n", "a", "y_smoothed"}
     assert list(found.sides) == ["a"]
     assert GELU_OUTLIER in found.sides["a"]
     x = normal(5, WIDTH, seed=9)
@@ -45,7 +50,7 @@ def test_both_steps_are_kept_where_both_kinds_of_outliers_are_planted(tmp_path: 
 def test_a_step_that_does_not_help_is_taken_back_with_its_numbers(tmp_path: Path) -> None:
     net = block(norm_outlier=1.0)
     found = prepared(net, samples(net, tmp_path))
-    (step,) = found.steps
+    step = found.steps[0]
     assert (step.name, step.kept) == ("smoothing", False)
     assert step.reason.startswith("taken back: error 0.0")
     assert found.floats is net
@@ -94,6 +99,6 @@ def test_quantize_prepares_by_default_and_the_file_is_closer(tmp_path: Path) -> 
         calib=str(tmp_path / "calibration.npz"),
         measure=False,
     )
-    assert [step.kept for step in result.preparations] == [True, True]
+    assert [step.kept for step in result.preparations] == [True, True, True]
     assert result.kernels.startswith("3 of 3 Gemm run as QGemm")
     assert result.fidelity.sqnr_db > 30  # 20 decibels without the two steps

@@ -76,6 +76,32 @@ def test_asymmetric_codes_stay_in_their_range() -> None:
     assert layer.error(dequantized(codes, scale, zero)) < 0.8 * layer.error(dequantized(plain, scale, zero))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_codes_of_weights_beyond_the_grid_stay_in_their_range(seed: int) -> None:
+    layer = correlated(seed, 20, 6)
+    scale, zero, low, high = absmax_grid(layer.weight, 2)
+    codes = adaround_codes(layer.weight, layer.gram, scale / 4, zero, low, high)
+    assert codes.min() >= low
+    assert codes.max() <= high
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_step_of_a_weight_with_any_step_of_another_is_left_that_gains(seed: int) -> None:
+    layer = correlated(seed, 400, 5, rho=0.95)  # five inputs: the four partners of each are all others
+    scale, zero, low, high = absmax_grid(layer.weight, 4)
+    hessian = damped(layer.gram, 0.01)
+    codes = adaround_codes(layer.weight, layer.gram, scale, zero, low, high).astype(np.float64)
+    left = row_errors(layer.weight - scale * codes, hessian)
+    for first, second in itertools.permutations(range(5), 2):
+        for up, answer in itertools.product((-1, 1), range(-6, 7)):
+            moved = codes.copy()
+            moved[:, first] += up
+            moved[:, second] += answer
+            inside = ((moved >= low) & (moved <= high)).all(axis=1)
+            found = row_errors(layer.weight - scale * moved, hessian)
+            assert (found[inside] >= left[inside] * (1 - 1e-6)).all()  # a gain below that is not looked for
+
+
 def test_a_layer_of_one_input_is_rounded_to_nearest() -> None:
     weight = np.array([[0.9], [-1.4]])
     codes = adaround_codes(weight, np.array([[2.0]]), np.ones((2, 1)), np.zeros((2, 1), np.int64), -2, 1)

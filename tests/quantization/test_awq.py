@@ -87,6 +87,27 @@ def test_rescaling_changes_no_output_and_moves_the_moments_along() -> None:
     assert set(net.graph.initializers) == {"g", "b", "wq", "wk", "wo"}
 
 
+def test_the_moments_behind_a_reshape_move_too() -> None:
+    net = model(
+        """g (float[2,15,64] x) => (float[30,32] q, float[2,15,32] k) {
+            n = LayerNormalization(x, g, b) r = Reshape(n, rows) q = MatMul(r, wq) k = MatMul(n, wk) }""",
+        opset=21,
+        ir_version=10,
+        g=(positive(64) * SPREAD).astype(np.float32),
+        b=normal(64),
+        rows=np.array([-1, 64]),
+        wq=normal(64, 32, seed=1),
+        wk=normal(64, 32, seed=2),
+    )
+    feeds, config = [{"x": normal(2, 15, 64)}], SessionConfig(threads=1)
+    grams = dict(collect(net, [], feeds, grams=layer_inputs(net), config=config).grams)
+    after, moved, _ = rescaled(net, plan_weight_only(net, TARGET, SPEC), grams)
+    again = collect(after, [], feeds, grams=layer_inputs(after), config=config).grams
+    assert {layer.tensor for layer in again} == {"r", "n"}
+    for layer, gram in again.items():  # float32 activations behind float64 sums
+        np.testing.assert_allclose(moved[layer].products, gram.products, rtol=1e-4, atol=1e-3)
+
+
 def test_rescaled_weights_lose_less_than_rounded_ones() -> None:
     net = normalized_net()
     feeds = [{"x": normal(30, 64, seed=seed)} for seed in range(3)]

@@ -57,6 +57,42 @@ def test_lookups_in_one_table_share_its_codes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("other", "exclude"),
+    [
+        ("q = Gather(t, ids)", frozenset({"q"})),
+        ("q = Gather(t, c)", frozenset()),
+        (
+            "q = If(k) <then_branch = a () => (float[N,S,H] p) { p = Gather(t, ids) }, "
+            "else_branch = b () => (float[N,S,H] r) { r = Gather(t, ids) }>",
+            frozenset(),
+        ),
+    ],
+    ids=["excluded", "constant", "body"],
+)
+def test_a_table_that_some_lookup_reads_in_float_is_not_stored_twice(other: str, exclude: frozenset[str]) -> None:
+    net = model(
+        f"g (int64[N,S] ids, bool k) => (float[N,S,H] y, float q) {{ y = Gather(t, ids) {other} }}",
+        t=normal(300, 200),
+        c=np.array([3, 5]),
+    )
+    planned = plan_dynamic(net, TARGET, exclude)
+    assert planned.nodes["y"].reason == "the table is also read by Gather, which needs it in float"
+    assert list(emit_dynamic(net, planned).graph.initializers) == ["t", *(["c"] if "c)" in other else [])]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int64])
+def test_tables_that_are_not_float32_are_no_business_of_ours(dtype: type) -> None:
+    assert plan_dynamic(lookup(normal(300, 200).astype(dtype), result="float y"), TARGET).nodes == {}
+
+
+def test_a_table_that_the_caller_gets_stays() -> None:
+    net = lookup(normal(300, 200), result="float[N,S,H] y, float[300,200] t")
+    assert (
+        plan_dynamic(net, TARGET).nodes["y"].reason == "the table is also read by the caller, which needs it in float"
+    )
+
+
+@pytest.mark.parametrize(
     ("body", "shape", "reason"),
     [
         ("y = Gather(t, ids)", (2, 384), "8-bit rows would save 2,296 bytes, which is not worth three nodes more"),

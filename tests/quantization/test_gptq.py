@@ -83,6 +83,18 @@ def test_asymmetric_codes_stay_in_their_range() -> None:
     assert np.abs(dequantized(codes, scale, zero) - layer.weight).max() < 5 * scale.max()
 
 
+@pytest.mark.parametrize("act_order", [False, True])
+def test_every_block_keeps_its_own_zero_point_in_any_order(act_order: bool) -> None:
+    layer = correlated(5, 7, 48)
+    scale, none, _, _ = absmax_grid(layer.weight, 5, 16)
+    zero = np.random.default_rng(0).integers(-90, 90, none.shape)
+    # Five bits of codes in the middle of eight: no code is cut off, so a zero point moves codes and nothing else.
+    plain, moved = (
+        gptq_codes(layer.weight, layer.gram, scale, z, -128, 127, block=16, act_order=act_order) for z in (none, zero)
+    )
+    np.testing.assert_array_equal(moved - np.repeat(zero, 16, axis=1), plain)
+
+
 def test_a_singular_gram_is_damped_into_a_solvable_one() -> None:
     layer = correlated(6, 4, 64, rows=8)  # rank 8 of 64
     codes = gptq_codes(layer.weight, layer.gram, *absmax_grid(layer.weight, 4))

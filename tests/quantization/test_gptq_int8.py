@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from deploycompress.calibration import collect
 from deploycompress.quantization.affine import PAIR_LIMIT, largest_pair_sums, quantize_weight
-from deploycompress.quantization.gptq_int8 import rounded_int8
+from deploycompress.quantization.gptq_int8 import bounded_pairs, rounded_int8
 from deploycompress.quantization.plan import layer_inputs, plan, required_tensors
 from deploycompress.quantization.qdq import emit_qdq
 from deploycompress.quantization.saturation import unsafe_channels
@@ -95,3 +98,28 @@ def test_a_few_rows_of_each_sample_give_nearly_the_same_matrix(rows: int) -> Non
         # 16 rows of 128 images, a border row among them more often than among all 64.
         assert np.abs(mean - seen).max() <= (0 if rows == 1000 else 0.6) * np.abs(mean).max() + 1e-12
     assert part[layers[1]].count == 128 * min(rows, 64)
+
+
+def test_inputs_without_weights_take_no_error() -> None:
+    rows, weight = normal(512, 32).astype(np.float64), normal(32, 8)
+    rows[:, 5] = rows[:, 4] / 3  # three codes here could make good what one loses there
+    weight[5] = 0.0
+    found = rounded_int8(weight, quantize_weight(weight, 1), 1, (rows.T @ rows)[None])
+    assert not found.codes[5].any()
+
+
+def test_pairs_of_a_product_stay_within_the_bound() -> None:
+    rows, weight = normal(512, 32).astype(np.float64), normal(32, 8)
+    found = rounded_int8(weight, quantize_weight(weight, 1), 1, (rows.T @ rows)[None], pair_safe=True)
+    assert largest_pair_sums(found.codes.T).max() == PAIR_LIMIT  # full-range scales would exceed it
+
+
+@given(hnp.arrays(np.int8, st.tuples(st.integers(1, 4), st.integers(1, 9)), elements=st.integers(-127, 127)))
+def test_pairs_are_brought_within_the_bound_and_no_further(codes: np.ndarray) -> None:
+    found = bounded_pairs(codes)
+    for row, changed in zip(codes.astype(int), found.astype(int), strict=True):
+        for k in range(0, len(row) - 1, 2):
+            a, b = row[k : k + 2]
+            expected = min(abs(a) + abs(b), PAIR_LIMIT) if a * b > 0 else abs(a) + abs(b)
+            assert abs(changed[k]) + abs(changed[k + 1]) == expected
+        assert (np.sign(changed) * np.sign(row) >= 0).all()
