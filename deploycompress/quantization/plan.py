@@ -134,6 +134,7 @@ def plan(
         pair_safe=rules.pair_safe,
         per_channel=rules.per_channel,
         quantize_bias=rules.quantize_bias,
+        dedicated_pairs=rules.dedicated_pairs,
         input_means=_means(specs, statistics),
         grams=statistics.grams,
     )

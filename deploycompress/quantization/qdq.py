@@ -197,12 +197,13 @@ def _quantize_output(writer: Writer, value: ir.Value, to: Grid) -> None:
 
 
 def _quantize_input(writer: Writer, value: ir.Value, to: Grid, plan: QuantPlan) -> None:
-    """Writes value -> Q -> DQ for its 8-bit consumers alone; everybody else keeps reading the float value."""
+    """Writes value -> Q -> DQ for its 8-bit consumers alone, once for all or once for each; others read on in float."""
     consumers = [use for use in value.uses() if _reads_int8(use.node, use.idx, plan)]
     producer = value.producer()
-    _, dq = _pair(writer, value, to, str(value.name), after=producer)
-    for use in consumers:
-        use.node.replace_input_with(use.idx, dq.outputs[0])
+    for readers in [[use] for use in consumers] if plan.dedicated_pairs else [consumers]:
+        _, dq = _pair(writer, value, to, str(value.name), after=producer)
+        for use in readers:
+            use.node.replace_input_with(use.idx, dq.outputs[0])
 
 
 def _keep_float(writer: Writer, node: ir.Node) -> None:

@@ -91,6 +91,7 @@ class QuantPlan:
         pair_safe: Whether weight codes are bounded so that 16-bit pair sums cannot saturate.
         per_channel: One weight scale per output channel.
         quantize_bias: Whether biases become int32.
+        dedicated_pairs: Whether each 8-bit reader of a tensor has Q and DQ of its own.
         input_means: Mean of each channel of an input, by tensor name, with which biases are corrected.
         grams: Second moments of the inputs of layers, with which their weights are rounded by GPTQ.
     """
@@ -101,6 +102,7 @@ class QuantPlan:
     pair_safe: bool
     per_channel: bool
     quantize_bias: bool
+    dedicated_pairs: bool = False
     input_means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     grams: Mapping[LayerInput, Gram] = field(default_factory=dict)
 

@@ -31,6 +31,7 @@ class QuantRules(_Frozen):
         pair_safe: Weight codes whose same-sign neighbours along the inner axis sum to at most 128, for kernels that
             add two products in 16 bits.
         quantize_outputs: Whether Conv and elementwise outputs are quantized (int8 chains) or stay float.
+        dedicated_pairs: Whether each reader of a tensor has Q and DQ of its own, for compilers that fuse each.
         quantize_products: Whether Gemm and MatMul outputs are quantized too, for accelerators that take no float.
         int8_ops: Operators with an 8-bit kernel worth using there; every other operator stays float.
         quantize_bias: Whether biases are stored as int32 behind a DequantizeLinear or stay float.
@@ -46,6 +47,7 @@ class QuantRules(_Frozen):
     per_channel: bool = True
     pair_safe: bool = False
     quantize_outputs: bool = True
+    dedicated_pairs: bool = False
     quantize_products: bool = False
     int8_ops: tuple[str, ...] = ()
     quantize_bias: bool = True

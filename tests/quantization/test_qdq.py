@@ -159,6 +159,25 @@ def test_one_quantize_node_serves_every_reader() -> None:
     assert [node.op_type for node in int8.graph].count("QuantizeLinear") == 1
 
 
+def test_each_reader_has_a_pair_of_its_own_where_the_target_wants_it() -> None:
+    net = model(
+        """g (float[1,3,6,6] x) => (float[1,4,4,4] y, float[1,4,4,4] z) {
+            a = Conv(x, w)  b = Conv(x, v)  y = Relu(a)  z = Relu(b) }""",
+        w=normal(4, 3, 3, 3),
+        v=normal(4, 3, 3, 3, seed=1),
+    )
+    for name, pairs in (("server-tensorrt", 2), ("mobile-arm64", 3)):  # the latter: one for x, one behind each Conv
+        int8 = quantized(net, targets.load(name))[1]
+        quantizers = [node for node in int8.graph if node.op_type == "QuantizeLinear"]
+        assert len(quantizers) == pairs
+        readers = [use.node.op_type for node in quantizers for use in node.outputs[0].uses()]
+        assert readers == ["DequantizeLinear"] * pairs
+    tensorrt = quantized(net, targets.load("server-tensorrt"))[1]
+    sources = {node.inputs[0].producer() for node in tensorrt.graph if node.op_type == "Conv" and node.inputs[0]}
+    assert len(sources) == 2
+    assert sqnr_db(run(net, feeds(net)[0])["y"], run(tensorrt, feeds(net)[0], "none")["y"]) > 30
+
+
 def test_a_tensor_captured_by_a_control_flow_body_survives() -> None:
     net = model(
         """g (float[1,3,6,6] x, bool flag) => (float[1,4,4,4] y) {
