@@ -89,7 +89,9 @@ def verdict(result: QuantizeResult) -> str:
         low, high = result.comparison.interval.low, result.comparison.interval.high
         parts.append(f"{result.comparison.verdict} (x{result.comparison.speedup:.2f} [{low:.2f}, {high:.2f}])")
     closeness = f"SQNR {result.fidelity.sqnr_db:.1f} dB"
-    if result.fidelity.agreement is not None:
+    if not result.gives_scores and result.fidelity.cosine is not None:
+        closeness += f", cosine {result.fidelity.cosine:.5f}"
+    elif result.fidelity.agreement is not None:
         closeness += f", same decision on {100 * result.fidelity.agreement:.1f} %"
     parts.append(f"{closeness} ({result.fidelity.count} {result.compared_on}, against the float model)")
     return ", ".join(parts)

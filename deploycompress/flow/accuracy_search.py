@@ -193,10 +193,10 @@ def trimmed(names: Sequence[str], holds: Callable[[Sequence[str]], bool]) -> tup
     return tuple(kept)
 
 
-def pareto(trials: Sequence[Trial]) -> tuple[Trial, ...]:
-    """The trials that no other beats in both size and score, smallest first."""
+def pareto(trials: Sequence[Trial], chosen: Trial) -> tuple[Trial, ...]:
+    """The trials that no other beats in both size and score, and the one that was chosen; smallest first."""
     best: list[Trial] = []
     for trial in sorted(trials, key=lambda each: (each.size_bytes, each.shortfall)):
-        if not best or trial.shortfall < best[-1].shortfall:
+        if not best or trial.shortfall < min(other.shortfall for other in best) or trial is chosen:
             best.append(trial)
     return tuple(best)

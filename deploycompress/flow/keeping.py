@@ -99,7 +99,7 @@ def keep_accuracy(
         float_layers=chosen.float_layers,
         order=tuple(order),
         trials=tuple(search.trials),
-        pareto=pareto(search.trials),
+        pareto=pareto(search.trials, chosen),
         ended=search.ended,
         notes=(*judge.notes, *floats.notes, *_doubts(chosen, judge)),
     )

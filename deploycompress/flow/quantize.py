@@ -18,7 +18,7 @@ from deploycompress.flow import verdict as words
 from deploycompress.flow.draft import draft, require_some
 from deploycompress.flow.gathering import ended
 from deploycompress.flow.given import receive, require_samples
-from deploycompress.flow.goal import Goal
+from deploycompress.flow.goal import Goal, gives_class_scores
 from deploycompress.flow.judge import baseline, judge_for
 from deploycompress.flow.keeping import Kept, keep_accuracy
 from deploycompress.flow.quantized import QuantizeResult
@@ -150,6 +150,7 @@ def quantize(
         padded=checked.padded,
         weights_dequantized=checked.weights_dequantized,
         fidelity=checked.fidelity,
+        gives_scores=gives_class_scores(given.model),
         compared_on="samples" if samples is not None and samples.valid_for_accuracy else "random inputs",
         comparison=checked.comparison,
         goal=kept,

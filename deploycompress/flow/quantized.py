@@ -43,6 +43,7 @@ class QuantizeResult:
         padded: Whether a padded batch gives the same rows as its samples alone; None for a model without a mask.
         weights_dequantized: Weights turned back to float on every run (each one costs more than int8 gains).
         fidelity: Outputs against the float model.
+        gives_scores: Whether the first output holds class scores, so that equal decisions mean something.
         compared_on: What the two were run on: calibration samples, or random inputs where none were given.
         comparison: Latency against the float model, or None where this machine is not the target.
         goal: How the limit on accuracy was kept; None where none was asked for.
@@ -72,6 +73,7 @@ class QuantizeResult:
     padded: PaddedBatch | None
     weights_dequantized: int
     fidelity: Fidelity
+    gives_scores: bool
     compared_on: Literal["samples", "random inputs"]
     comparison: Comparison | None
     goal: Kept | None
