@@ -194,12 +194,12 @@ def _through_rows(use: Usage) -> list[ir.Node]:
     behind = [Usage(*found) for found in node.outputs[0].uses()]
     if target is None or node.outputs[0].is_graph_output() or not all(map(_is_product, behind)):
         return []
-    kept = all(len(target) > 0 and _weight(reader.node).shape[0] == target[-1] for reader in behind)
+    kept = all(_weight(reader.node).shape[0] == target[-1] for reader in behind)
     return [reader.node for reader in behind] if kept else []
 
 
 def _is_product(use: Usage) -> bool:
-    if use.idx != 0 or not g.is_op(use.node, "Gemm", "MatMul"):
+    if not g.is_op(use.node, "Gemm", "MatMul"):
         return False
     tensor = g.constant(use.node.inputs[1])
     return tensor is not None and len(tensor.shape) == 2 and tensor.dtype == ir.DataType.FLOAT and _plain(use.node)

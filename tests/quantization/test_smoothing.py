@@ -187,6 +187,78 @@ def test_a_product_of_one_column_takes_no_shift_of_many() -> None:
     assert_same(net, smooth(net, {"n": drawn(8, 3, shifts=False)}), {"x": normal(4, 8), "u": normal(4, 8, seed=1)})
 
 
+@pytest.mark.parametrize(
+    "reader",
+    [
+        "z = MatMul(x, n)",  # as a weight
+        "z = Gemm(x, v, n)",  # as a bias
+        "z = Gemm<transA=1>(n, v)",  # by columns
+        "z = Gemm<alpha=0.5>(n, v)",
+        "z = Gemm<beta=0.5>(n, v, e)",
+        "z = Gemm(n, v, column)",  # a bias for each row
+        "z = Reshape(n, rows) s = Gemm(z, v)",  # given to the caller
+        "r = Reshape(n, rows) s = MatMul(r, v) z = Neg(r)",
+        "s = Gemm(x, v, e) t = Neg(s) z = Add(s, n)",  # what it is added to is read elsewhere
+        "s = MatMul(x, v) z = Add(s, n)",  # what it is added to has no bias
+        "s = Gemm<alpha=0.5>(x, v, e) z = Add(s, n)",
+        "s = Gemm(x, v, e) z = Sub(n, s)",
+    ],
+)
+def test_other_readers_get_what_they_got_and_there_is_no_shift(reader: str) -> None:
+    constants = {
+        "v": normal(8, 8, seed=1),
+        "e": normal(8, seed=1),
+        "column": normal(8, 1),
+        "rows": np.array([-1, 8]),
+    }
+    net = model(
+        f"""g (float[8,8] x) => (float[8,5] y, float[A,B] z) {{
+            n = LayerNormalization<axis=1>(x, g0, b0) y = Gemm(n, w, c) {reader} }}""",
+        g0=positive(8),
+        b0=normal(8),
+        w=normal(8, 5),
+        c=normal(5),
+        **{
+            name: value
+            for name, value in constants.items()
+            if name in reader.replace("(", " ").replace(",", "").replace(")", " ").split()
+        },
+    )
+    net.graph.node(0).outputs[0].shape = ir.Shape([8, 8])
+    (site,), _ = sites(net, ("y",))
+    assert (site.products, site.shifts) == (("y",), False)
+    assert_same(net, smooth(net, {"n": drawn(8, 3, shifts=False)}), {"x": normal(8, 8)})
+
+
+def test_rows_of_another_length_have_other_channels() -> None:
+    net = model(
+        "g (float[N,8] x) => (float[A,5] y) { n = LayerNormalization(x, g0) r = Reshape(n, rows) y = MatMul(r, w) }",
+        g0=positive(8),
+        rows=np.array([-1, 4]),
+        w=normal(4, 5),
+    )
+    found, refusals = sites(net, ("y",))
+    assert (found, refusals["n"]) == ((), "its gain is float[8], not one float32 for each channel")
+
+
+@pytest.mark.parametrize("factor", [positive(1), positive(4, 8)], ids=["one", "table"])
+def test_a_product_with_anything_but_a_vector_is_no_producer(factor: np.ndarray) -> None:
+    net = model("g (float[4,8] x) => (float[4,5] y) { n = Mul(x, f) y = MatMul(n, w) }", f=factor, w=normal(8, 5))
+    assert sites(net, ("y",)) == ((), {"n": "it does not multiply by one constant a channel"})
+
+
+def test_a_product_without_a_bias_takes_no_shift_and_channels_must_be_those_of_the_tensor() -> None:
+    net = model(
+        "g (float[N,8] x) => (float[N,5] y) { n = LayerNormalization(x, g0, b0) y = MatMul(n, w) }",
+        g0=positive(8),
+        b0=normal(8),
+        w=normal(8, 5),
+    )
+    (site,), _ = sites(net, ("y",))
+    assert not site.shifts
+    assert smoothing(site, TensorStatistics.of(normal(4, 1), channel_axis=1), 0.5) is None
+
+
 def test_parameters_shared_with_other_layers_stay_theirs() -> None:
     net = model(
         """g (float[N,8] x) => (float[N,5] y, float[N,5] z, float[N,8] v) {
