@@ -31,7 +31,7 @@ def quantize(
         str | None,
         typer.Option(
             help="static: int8, activation scales from samples (default). dynamic: int8, scales found at run time. "
-            "weights: weights alone, in few bits."
+            "weights: weights alone, in few bits. fp16, bf16: half precision."
         ),
     ] = None,
     dynamic: Annotated[bool, typer.Option("--dynamic", help="The same as --form dynamic; needs no samples.")] = False,

@@ -15,6 +15,7 @@ from deploycompress.flow.executed import named
 from deploycompress.flow.floats import rewrite
 from deploycompress.flow.gathering import FromSamples, Gather
 from deploycompress.flow.given import Given
+from deploycompress.flow.half import Half
 from deploycompress.flow.making import Dynamic, Made, Maker, Static
 from deploycompress.flow.origins import FromFile
 from deploycompress.flow.planner import Planner
@@ -87,6 +88,10 @@ def draft(
     excluded = nodes_named(given.model, floats, given.excluded)
     if form.kind == "dynamic":
         return Draft(floats, rewrites, excluded, Dynamic(floats, target))
+    if form.is_half:
+        dtype = ir.DataType.FLOAT16 if form.kind == "fp16" else ir.DataType.BFLOAT16
+        runs = FromSamples(floats, given.samples, given.config, None, track) if given.samples is not None else None
+        return Draft(floats, rewrites, excluded, Half(floats, target, dtype, given.feeds, given.config, runs))
     if form.kind == "weights":
         spec = WeightSpec(form.width, form.block_size, levels=form.levels, rounding=form.algorithm)
         runs = FromSamples(floats, given.samples, given.config, None, track) if given.samples is not None else None

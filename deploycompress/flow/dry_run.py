@@ -111,7 +111,7 @@ def dry_run(
     measuring and stand here as quantized.
     """
     require_samples(form, calib, calibration)
-    if form.kind != "weights":
+    if form.kind in ("static", "dynamic"):
         require_int8(target)
     target = with_activation_bits(target, form.activation_bits)
     given = receive(

@@ -32,6 +32,7 @@ from deploycompress.quantization.wide import computed_in_float, with_activation_
 from deploycompress.records.formats import Format
 from deploycompress.records.measured import Fidelity
 from deploycompress.records.progress import Track, silent
+from deploycompress.runtime.session import CPU
 from deploycompress.targets import Target
 
 _FIDELITY_SAMPLES = 128
@@ -89,7 +90,7 @@ def quantize(
         InvalidOutputError: The file written does not load or run; it was removed.
     """
     require_samples(form, calib, calibration)
-    if form.kind != "weights":
+    if form.kind in ("static", "dynamic"):
         require_int8(target)
     target = with_activation_bits(target, form.activation_bits)
     check_output(source, output)
@@ -106,7 +107,8 @@ def quantize(
         accept_data=accept_data,
         track=track,
     )
-    measured_here = measure and words.elsewhere(target, environment().machine, environment().cpu_flags) is None
+    here = environment()
+    measured_here = measure and _runs_on_cpu(target) and words.elsewhere(target, here.machine, here.cpu_flags) is None
 
     judge = None if goal is None else judge_for(goal, given, preprocess=preprocess, tokenizer=tokenizer, track=track)
     floats = None if judge is None else baseline(judge, track)
@@ -138,8 +140,8 @@ def quantize(
         preparations=drafted.preparations,
         float_layers=tuple(rolled.released),
         samples=made.samples,
-        available=0 if origin is None or not form.calibrates else origin.feeds,
-        ended="no sample was needed" if origin is None or not form.calibrates else ended(made.samples, origin.feeds),
+        available=0 if origin is None or not made.samples else origin.feeds,
+        ended="no sample was needed" if origin is None or not made.samples else ended(made.samples, origin.feeds),
         data="none" if origin is None else origin.source,
         fingerprint="" if origin is None else origin.fingerprint,
         skipped=() if samples is None else samples.skipped,
@@ -169,6 +171,11 @@ def _told(pairs: Saturation | None) -> tuple[str, ...]:
     return () if pairs is None or not pairs.layers else (pairs.sentence,)
 
 
+def _runs_on_cpu(target: Target) -> bool:
+    """Whether the provider that the target prefers is the one that every machine has."""
+    return target.providers[0] == CPU
+
+
 def _far(fidelity: Fidelity) -> tuple[str, ...]:
     if fidelity.sqnr_db >= _LEAST_SQNR_DB:
         return ()
@@ -179,6 +186,8 @@ def _far(fidelity: Fidelity) -> tuple[str, ...]:
 def _notes(samples: Samples | None, origin: DataOrigin | None, used: int, target: Target) -> tuple[str, ...]:
     here = environment()
     notes = [words.elsewhere(target, here.machine, here.cpu_flags), computed_in_float(target)]
+    if not _runs_on_cpu(target):
+        notes.append(f"checked on the CPU and not timed: {target.name} runs on {target.providers[0]}")
     notes += [] if samples is None else samples.notes
     if origin is not None and not origin.valid_for_accuracy:
         notes.append("CALIBRATED ON RANDOM DATA: the ranges are meaningless, accuracy figures are void")

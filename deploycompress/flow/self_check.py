@@ -116,5 +116,8 @@ def kernels(plan: QuantPlan, executed: ir.Model, dequantized: int) -> str:
         found = [name for name in names if ran[name]]
         fused = min(layers.total(), sum(ran[name] for name in found))
         said.append(f"{fused} of {layers.total()} {' and '.join(layers)} run as {' and '.join(found or names[:1])}")
+    halves = [each.form for each in plan.nodes.values() if each.form in ("fp16", "bf16")]
+    if halves:
+        said.append(f"{len(halves)} of {len(plan.nodes)} nodes in {halves[0]}")
     weights = f"{dequantized} weight{'' if dequantized == 1 else 's'} dequantized per run"
     return "; ".join([", ".join(said), weights] if said else [weights])

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from deploycompress.errors import UnknownNameError, UsageError
 
-Kind = Literal["static", "dynamic", "weights"]
+Kind = Literal["static", "dynamic", "weights", "fp16", "bf16"]
 Layout = Literal["qdq", "qoperator"]
 Levels = Literal["uniform", "ternary", "binary"]
 Algorithm = Literal["nearest", "gptq", "awq", "adaround"]
@@ -21,8 +21,8 @@ class Format:
     """What a quantized model is to look like.
 
     Attributes:
-        kind: "static" int8 with activation scales from calibration, "dynamic" int8 with scales found at run time, or
-            "weights": activations stay float.
+        kind: "static" int8 with activation scales from calibration, "dynamic" int8 with scales found at run time,
+            "weights" in few bits while activations stay float, or half precision: "fp16" or "bf16".
         layout: Whether static int8 is written with QuantizeLinear and DequantizeLinear around float operators ("qdq"),
             or with operators that take and give codes ("qoperator").
         activation_bits: Width of static activations; 16 where the target takes it.
@@ -74,7 +74,14 @@ class Format:
             rounded = "" if self.algorithm == "nearest" else f" ({self.algorithm})"
             levels = f"{self.width}-bit" if self.levels == "uniform" else self.levels
             return f"{levels} weights{rounded}"
+        if self.is_half:
+            return "float16" if self.kind == "fp16" else "bfloat16"
         return f"{self.kind} int8" + (" with 16-bit activations" if self.activation_bits == 16 else "")
+
+    @property
+    def is_half(self) -> bool:
+        """Whether it is half precision."""
+        return self.kind in ("fp16", "bf16")
 
     @property
     def width(self) -> Bits:
@@ -96,6 +103,8 @@ class Format:
     @property
     def suffix(self) -> str:
         """What the name of the file ends in, before `.onnx`."""
+        if self.is_half:
+            return self.kind
         return f"int{self.width}" if self.levels == "uniform" else self.levels
 
 

@@ -260,3 +260,20 @@ def test_pair_sums_are_reported_where_the_kernels_have_them(tmp_path: Path) -> N
     vnni = targets.load("server-cpu")
     other = quantize(source, tmp_path / "v.onnx", target=vnni, measure=False, calib=samples(tmp_path))
     assert other.saturation is None
+
+
+def test_half_precision_takes_half_the_bytes(tmp_path: Path) -> None:
+    result = quantized(layers_net(), tmp_path, calib=None, form=Format("fp16"))
+    assert (result.form, result.samples, result.available) == ("float16", 0, 0)
+    assert result.kernels.startswith("2 of 2 nodes in fp16; ")
+    assert result.bytes_after < 0.6 * result.bytes_before
+    assert result.fidelity.sqnr_db > 60  # ten bits of mantissa are 60 dB
+
+
+def test_what_runs_on_another_provider_is_checked_here_and_not_timed(tmp_path: Path) -> None:
+    source, cuda = saved(layers_net(), tmp_path), targets.load("server-cuda")
+    calib = samples(tmp_path, shape=(64,))
+    result = quantize(source, tmp_path / "h.onnx", target=cuda, form=Format("fp16"), calib=calib)
+    assert result.comparison is None
+    assert "checked on the CPU and not timed: server-cuda runs on CUDAExecutionProvider" in result.notes
+    assert (result.samples, result.available, result.ended) == (24, 24, "every sample was used")

@@ -18,6 +18,8 @@ from deploycompress.records.formats import Format
         ({"kind": "dynamic"}, "dynamic int8", False, "int8"),
         ({"kind": "weights"}, "4-bit weights", False, "int4"),
         ({"kind": "weights", "bits": 8, "algorithm": "gptq"}, "8-bit weights (gptq)", True, "int8"),
+        ({"kind": "fp16"}, "float16", False, "fp16"),
+        ({"kind": "bf16"}, "bfloat16", False, "bf16"),
         ({"kind": "weights", "levels": "ternary"}, "ternary weights", False, "ternary"),
     ],
 )
