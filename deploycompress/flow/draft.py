@@ -19,7 +19,7 @@ from deploycompress.flow.half import Half
 from deploycompress.flow.making import Dynamic, Made, Maker, Static
 from deploycompress.flow.origins import FromFile
 from deploycompress.flow.planner import Planner
-from deploycompress.flow.preparations import GRAM_BYTES, Preparation, prepare
+from deploycompress.flow.preparations import GRAM_BYTES, GRAM_ROWS, Preparation, prepare
 from deploycompress.flow.selection import nodes_named
 from deploycompress.flow.weights import Weights
 from deploycompress.model.versions import check
@@ -114,7 +114,7 @@ def draft(
     else:
         assert given.samples is not None
         until = None if all_samples else method
-        gather = FromSamples(floats, given.samples, given.config, until, track, prepared.layers, GRAM_BYTES)
+        gather = FromSamples(floats, given.samples, given.config, until, track, prepared.layers, GRAM_BYTES, GRAM_ROWS)
     planner = Planner(floats, target, method, gather, given.config, prepared.sides)
     return Draft(floats, rewrites, excluded, Static(planner, form.layout), prepared.steps)
 

@@ -42,6 +42,7 @@ class FromSamples:
         track: Shows progress.
         grams: Layer inputs whose Gram matrices are wanted too.
         memory_bytes: What those of one pass over the samples may take; None for any amount.
+        gram_rows: About so many rows of a sample are added to each; None for all.
     """
 
     floats: ir.Model
@@ -51,6 +52,7 @@ class FromSamples:
     track: Track
     grams: Sequence[LayerInput] = ()
     memory_bytes: int | None = None
+    gram_rows: int | None = None
 
     def __call__(self, tensors: Sequence[str], samples: int | None = None) -> Statistics:
         """See `Gather`."""
@@ -64,6 +66,7 @@ class FromSamples:
             config=self.config,
             channel_axes=channel_axes(self.floats),
             grams=self.grams,
+            gram_rows=self.gram_rows,
             memory_bytes=self.memory_bytes,
             settled=None if method is None or samples is not None else settled(method),
             track=lambda items, description, total=None: self.track(items, description, total or len(feeds)),

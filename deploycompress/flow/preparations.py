@@ -38,6 +38,7 @@ _HELD_OUT = 32
 _FEWEST = 8
 _MOST_FEATURES = 8192  # a Gram matrix of 512 MiB; its factor takes as much again
 GRAM_BYTES = 1 << 30  # of Gram matrices in one pass over the samples
+GRAM_ROWS = 64  # of a sample: more say little new about a sequence, and cost as much as all else together
 _LEAST_GAIN = 0.95  # of the error, where nodes are added; less is not worth them
 _MOST_TIME = 1.05
 
@@ -226,7 +227,9 @@ def _rounded(before: _Tried, trials: _Trials) -> _Tried | None:
     layers = tuple(dict.fromkeys(layer for layer in found if layer is not None and layer.features <= _MOST_FEATURES))
     if not layers:
         return None
-    gather = FromSamples(before.floats, trials.samples, trials.config, trials.method, silent, layers, GRAM_BYTES)
+    gather = FromSamples(
+        before.floats, trials.samples, trials.config, trials.method, silent, layers, GRAM_BYTES, GRAM_ROWS
+    )
     grams = gather([], trials.calibrated).grams
     return replace(before, name="GPTQ", seen=replace(before.seen, grams=grams), places=len(layers))
 
