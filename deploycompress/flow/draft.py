@@ -25,7 +25,7 @@ from deploycompress.flow.weights import Weights
 from deploycompress.model.versions import check
 from deploycompress.passes.graph import opset
 from deploycompress.quantization.candidates import WEIGHTED
-from deploycompress.quantization.spec import WeightSpec
+from deploycompress.quantization.weight_only import weight_spec
 from deploycompress.quantization.wide import MIN_OPSET_WIDE
 from deploycompress.records.formats import Format
 from deploycompress.records.progress import Track
@@ -93,7 +93,7 @@ def draft(
         runs = FromSamples(floats, given.samples, given.config, None, track) if given.samples is not None else None
         return Draft(floats, rewrites, excluded, Half(floats, target, dtype, given.feeds, given.config, runs))
     if form.kind == "weights":
-        spec = WeightSpec(form.width, form.block_size, levels=form.levels, rounding=form.algorithm)
+        spec = weight_spec(form.width, form.block_size, form.levels, form.algorithm)
         runs = FromSamples(floats, given.samples, given.config, None, track) if given.samples is not None else None
         return Draft(floats, rewrites, excluded, Weights(floats, target, spec, runs))
     if form.activation_bits == 16:

@@ -56,8 +56,11 @@ class Format:
             _one_of(self.bits, get_args(Bits), "--bits")
         self._only_for("static", layout="qdq", activation_bits=8)
         self._only_for("weights", bits=None, block=None, levels="uniform", algorithm="nearest")
-        if self.levels != "uniform" and self.bits not in (None, 2):
-            raise UsageError(f"{self.levels} weights are stored in 2 bits, not {self.bits}", remedy="leave --bits out")
+        if self.levels != "uniform" and self.bits not in (None, 2, 4):
+            raise UsageError(
+                f"{self.levels} weights are stored in 2 bits, or in 4 for an older opset; not in {self.bits}",
+                remedy="leave --bits out",
+            )
 
     def _only_for(self, kind: Kind, **defaults: object) -> None:
         for name, default in defaults.items():

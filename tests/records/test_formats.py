@@ -64,8 +64,8 @@ def test_names_that_do_not_exist_are_refused_with_the_nearest(options: dict[str,
         ({"kind": "weights", "bits": 3}, "--bits: 3 is none of 8, 4, 2"),
         ({"activation_bits": 4}, "--activation-bits: 4 is none of 8, 16"),
         (
-            {"kind": "weights", "bits": 4, "levels": "ternary"},
-            "ternary weights are stored in 2 bits, not 4; leave",
+            {"kind": "weights", "bits": 8, "levels": "ternary"},
+            "ternary weights are stored in 2 bits, or in 4 for an older opset; not in 8; leave",
         ),
     ],
 )

@@ -1,0 +1,199 @@
+"""Weights in few bits: a 6 GB model in less memory than 1 GB; size, error and latency of every width and algorithm.
+
+    python bench/weight_only.py [large] [stories] [encoder]
+
+The large model is made of random bytes in a temporary folder (it needs 10 GB of disk) and quantized in a fresh process,
+whose memory is read from the kernel: anonymous memory, and the peak of what was resident, which counts pages of the
+mapped file that the kernel may drop at any time.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from shared import SHARED, markdown
+
+from deploycompress import model as models
+from deploycompress import targets
+from deploycompress.calibration import collect
+from deploycompress.flow.source import open_source
+from deploycompress.flow.weights import Weights
+from deploycompress.measurement.compare import quick_compare
+from deploycompress.passes.pipelines import BEFORE_QUANTIZATION
+from deploycompress.quantization.half import plan_half
+from deploycompress.quantization.half_emit import emit_half
+from deploycompress.quantization.plan import layer_inputs
+from deploycompress.quantization.weight_only import emit_weight_only, plan_weight_only, weight_spec
+from deploycompress.runtime.session import Feed, Session, SessionConfig
+
+TARGET = targets.load("server-cpu-avx2")
+LAYERS, WIDTH = 90, 4096  # 90 products of 64 MiB
+ONE = SessionConfig(threads=1)
+
+
+def main(wanted: Iterable[str]) -> None:
+    """Prints the tables."""
+    parts = {"large": large, "stories": stories, "encoder": encoder}
+    for name in tuple(wanted) or parts:
+        parts[name]()
+
+
+def large() -> None:
+    """Time and memory of writing a 6 GB model in 4 bits and in float16, against copying it."""
+    with tempfile.TemporaryDirectory(prefix="deploycompress-large-") as folder:
+        source = Path(folder) / "large.onnx"
+        _make_large(source)
+        size = models.size_bytes(source)
+        began = time.perf_counter()
+        for file in (source, *models.data_files(source)):
+            shutil.copy(file, Path(folder) / f"copy-{file.name}")
+        copied_s = time.perf_counter() - began
+        for file in Path(folder).glob("copy-*"):
+            file.unlink()
+        rows = [["copy", f"{copied_s:.1f}", "1.0", "", "", f"{size / 1e9:.2f}"]]
+        for form in ("int4", "fp16"):
+            target = Path(folder) / f"{form}.onnx"
+            began = time.perf_counter()
+            command = [sys.executable, __file__, "write", form, str(source), str(target)]
+            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+            took_s = time.perf_counter() - began
+            anonymous, peak = (int(number) / 1e6 for number in said)
+            written = f"{models.size_bytes(target) / 1e9:.2f}"
+            rows.append([form, f"{took_s:.1f}", f"{took_s / copied_s:.1f}", f"{anonymous:.0f}", f"{peak:.0f}", written])
+            for file in (target, *models.data_files(target)):
+                file.unlink()
+    headers = ["", "s", "of a copy", "anonymous memory, MB", "peak resident, MB", "GB"]
+    print(markdown(headers, rows), flush=True)
+
+
+def write(form: str, source: str, target: str) -> None:
+    """In a process of its own: quantizes a file and prints its anonymous memory and its peak of resident memory."""
+    model = models.load(Path(source))
+    if form == "int4":
+        made = emit_weight_only(model, plan_weight_only(model, TARGET, weight_spec()))
+    else:
+        made = emit_half(model, plan_half(model, TARGET, ir.DataType.FLOAT16), ir.DataType.FLOAT16, compute=False)
+    seen = [0]
+    models.save(made, Path(target), track=lambda items, _text, _total=None: _watched(items, seen))
+    print(max(seen), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+
+
+def _watched(items: Iterable[object], seen: list[int]) -> Iterator[object]:
+    for item in items:
+        yield item
+        status = Path("/proc/self/status").read_text().split("RssAnon:")[1]
+        seen.append(int(status.split()[0]) * 1024)
+
+
+def _make_large(path: Path) -> None:
+    """A chain of products whose weights are random float32 values, written one at a time."""
+    rng = np.random.default_rng(0)
+    x = ir.val("x", ir.DataType.FLOAT, ir.Shape(["N", WIDTH]))
+    value, nodes, weights = x, [], []
+    for layer in range(LAYERS):
+        name = f"w{layer}"
+
+        def drawn(name: str = name) -> ir.TensorProtocol:
+            return ir.tensor(rng.standard_normal((WIDTH, WIDTH), np.float32), name=name)
+
+        shape = ir.Shape([WIDTH, WIDTH])
+        tensor = ir.LazyTensor(drawn, ir.DataType.FLOAT, shape, name=name)
+        weights.append(ir.val(name, ir.DataType.FLOAT, shape, const_value=tensor))
+        nodes.append(ir.node("MatMul", [value, weights[-1]]))
+        value = nodes[-1].outputs[0]
+        value.name, value.dtype, value.shape = f"y{layer}", ir.DataType.FLOAT, ir.Shape(["N", WIDTH])
+    graph = ir.Graph([x], [value], nodes=nodes, initializers=weights, opset_imports={"": 21}, name="large")
+    models.save(ir.Model(graph, ir_version=10), path, external_data=True, stamp=False)
+
+
+def stories() -> None:
+    """A small language model: divergence from float32 on sequences it drew itself."""
+    folder = SHARED / "data/text/stories_sampled_ids.npz"
+    with np.load(folder) as file:
+        ids = file[file.files[0]].astype(np.int64)
+    floats = open_source(SHARED / "models/text/stories260K.onnx")
+    calibration = [{"input_ids": row[None]} for row in ids[:8]]
+
+    def error(expected: np.ndarray, got: np.ndarray) -> str:
+        p, q = (z - np.log(np.exp(z).sum(-1, keepdims=True)) for z in (expected, got))
+        return f"{float((np.exp(p) * (p - q)).sum(-1).mean()):.4f}"
+
+    def shift(z: np.ndarray) -> np.ndarray:
+        return np.asarray(z - z.max(-1, keepdims=True), np.float64)
+
+    feeds: list[Feed] = [{"input_ids": ids[8:]}, {"input_ids": ids[8:9, :1]}, {"input_ids": ids[8:9, :8]}]
+    _table("stories260K", "KL from fp32", floats, calibration, feeds, lambda a, b: error(shift(a), shift(b)))
+
+
+def encoder() -> None:
+    """An encoder of 6 layers of 384 with random weights: RMS error of the logits over their spread."""
+    from exported import exported
+
+    rng = np.random.default_rng(0)
+
+    def feed(batch: int, length: int) -> dict[str, np.ndarray]:
+        ids = rng.integers(0, 30522, (batch, length))
+        given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        return {name: array for name, array in given.items() if name in names}
+
+    floats = open_source(exported("bert"))
+    names = {str(value.name) for value in floats.graph.inputs}
+    calibration = [feed(1, 128) for _ in range(8)]
+    feeds: list[Feed] = [feed(8, 128), feed(1, 1), feed(1, 8)]
+    _table(
+        "BERT-like",
+        "RMS error / std",
+        floats,
+        calibration,
+        feeds,
+        lambda a, b: f"{float(np.sqrt(np.mean((a - b) ** 2)) / np.std(a)):.4f}",
+    )
+
+
+def _table(
+    title: str,
+    measure: str,
+    floats: ir.Model,
+    calibration: list[dict[str, np.ndarray]],
+    feeds: list[Feed],
+    error: object,
+) -> None:
+    for step in BEFORE_QUANTIZATION:
+        floats = step(floats).model
+    plain = Session(models.serialize(floats), ONE)
+    output = plain.signature.outputs[0].name
+    expected = plain.run(feeds[0])[output]
+    seen = collect(floats, [], calibration, grams=layer_inputs(floats), config=ONE)
+    rows = [["float32", "", f"{_kilobytes(floats)}", "0", "1.00", "1.00"]]
+    for bits in (8, 4, 2):
+        for rounding in ("nearest", "awq", "gptq", "adaround"):
+            began = time.process_time()
+            spec = weight_spec(bits, 32, rounding=rounding)  # type: ignore[arg-type]
+            made = Weights(floats, TARGET, spec, statistics=seen)(frozenset()).model
+            packed = Session(models.serialize(made), ONE)
+            took_s = time.process_time() - began
+            speedups = [quick_compare(plain, packed, feed).speedup for feed in feeds[1:]]
+            row = [f"{bits}-bit", rounding, f"{_kilobytes(made)}", error(expected, packed.run(feeds[0])[output])]  # type: ignore[operator]
+            rows.append([*row, *(f"{speedup:.2f}" for speedup in speedups), f"{took_s:.0f}"])
+    headers = [title, "rounding", "kB of weights", measure, "x fp32, M=1", "x fp32, M=8", "CPU s to make"]
+    print(markdown(headers, [row + [""] * (len(headers) - len(row)) for row in rows]), flush=True)
+
+
+def _kilobytes(model: ir.Model) -> int:
+    return sum(models.weight_bytes(model).values()) // 1000
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["write"]:
+        write(*sys.argv[2:])
+    else:
+        main(sys.argv[1:])
