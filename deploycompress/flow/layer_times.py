@@ -1,7 +1,7 @@
 """float graph, int8 graph -> the time of every layer in both, profiled side by side, and what conversions cost.
 
 Layers are followed through ONNX Runtime's fusions by their names: a quantized layer takes its name from the node; a
-float one that swallowed its activation takes it from the activation's output.
+float one that swallowed its activation may take it from the activation.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ def tags(floats: ir.Model) -> dict[str, str]:
     return {str(node.name): f"tagged{position:06d}" for position, node in enumerate(floats.graph)}
 
 
-def tagged(model: ir.Model, tags: Mapping[str, str], *, tensors: bool = False) -> ir.Model:
+def tagged(model: ir.Model, tags: Mapping[str, str], *, floats: bool = False) -> ir.Model:
     """A copy whose nodes of these names carry tags instead.
 
     Args:
         model: The graph.
         tags: Tag by node name.
-        tensors: Tag outputs too, and a Relu or Clip behind a node like the node itself (for a float graph).
+        floats: Tag outputs too, and a Relu or Clip behind a node like the node itself: in a float graph they fuse.
     """
     copy = model.clone()
     for node in list(copy.graph):
@@ -71,12 +71,12 @@ def tagged(model: ir.Model, tags: Mapping[str, str], *, tensors: bool = False) -
         if tag is None:
             continue
         node.name = tag
-        if tensors:
-            clamp = clamp_behind(node)
-            node.outputs[0].name = f"{tag}_out"
-            if clamp is not None:
-                tags = {**tags, str(clamp.name): f"{tag}_clamp"}
-                clamp.outputs[0].name = f"{tag}_clamped"
+        if not floats:
+            continue
+        clamp = clamp_behind(node)
+        node.outputs[0].name = f"{tag}_out"
+        if clamp is not None:
+            tags = {**tags, str(clamp.name): f"{tag}_clamp"}
     return copy
 
 

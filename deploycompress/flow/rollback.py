@@ -57,7 +57,7 @@ def roll_back(drafted: Draft, made: Made, feed: Feed, config: SessionConfig) -> 
         config: How sessions are opened.
     """
     tag_of = tags(drafted.floats)
-    before, after = profiled(tagged(drafted.floats, tag_of, tensors=True), tagged(made.model, tag_of), feed, config)
+    before, after = profiled(tagged(drafted.floats, tag_of, floats=True), tagged(made.model, tag_of), feed, config)
     released, gain_us = Costs(drafted.floats, made.plan, before, after, tag_of).cheapest()
     total_us = sum(after.by_tag.values())
     nodes = made.plan.nodes.items()

@@ -290,9 +290,29 @@ def test_a_second_look_takes_as_many_samples_as_the_first(tmp_path: Path) -> Non
     assert calls[1:] == [(("m",), first)]
     # Four channels of 16 elements in every sample.
     assert planner.statistics["m"].count == first * 4 * 16
-    planner.plan(frozenset({"b"}))
-    planner.plan(frozenset({"s"}))
-    assert len(calls) == 2  # the second look was at everything that any plan can need
+
+
+def test_the_second_look_is_at_all_that_any_exclusion_can_need(tmp_path: Path) -> None:
+    net = model(
+        """g (float[N,3,8,8] x) => (float[N,4,4,4] y) {
+            a = Conv<pads=[1,1,1,1]>(x, w0)  m = MaxPool<kernel_shape=[2,2], strides=[2,2]>(a)
+            b = Conv<pads=[1,1,1,1]>(x, w0)  n = MaxPool<kernel_shape=[2,2], strides=[2,2]>(b)
+            s = Add(m, n)
+            y = Conv(s, w1) }""",
+        w0=normal(4, 3, 3, 3),
+        w1=normal(4, 4, 1, 1),
+    )
+    opened = data.open(samples(tmp_path), models.signature(net))
+    config, calls = SessionConfig(threads=1), []
+
+    def gather(tensors: Sequence[str], samples: int | None = None) -> Statistics:
+        calls.append(tuple(tensors))
+        return FromSamples(net, opened, config, "mse", silent)(tensors, samples)
+
+    planner = Planner(net, TARGET, "mse", gather, config)
+    for excluded in ((), ("a",), ("b",), ("a", "b")):
+        planner.plan(frozenset(excluded))
+    assert calls == [("x", "a", "b", "s", "y"), ("m", "n")]
 
 
 def test_public_targets_are_used(tmp_path: Path) -> None:

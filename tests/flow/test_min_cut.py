@@ -48,3 +48,11 @@ def test_an_infinite_edge_is_never_cut() -> None:
     network.edge("a", SINK, float("inf"))
     with pytest.raises(ValueError, match="an infinite path joins source and sink"):
         network.source_side()
+
+
+def test_a_path_that_blocks_another_is_led_around_it() -> None:
+    # The first shortest path takes c, which is all that b can reach; its flow has to move from c to d.
+    network = Network()
+    for start, end in ((SOURCE, "a"), (SOURCE, "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("c", SINK), ("d", SINK)):
+        network.edge(start, end, 1.0)
+    assert network.source_side() == {SOURCE, "a", "b", "c", "d"}
