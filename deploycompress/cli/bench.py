@@ -69,6 +69,9 @@ def bench(
             "agreement, sqnr_db and more (README)."
         ),
     ] = None,
+    steps: Annotated[
+        list[Path] | None, typer.Option(help="What optimize --json wrote about a model, to be shown in the report.")
+    ] = None,
     json_path: console.JsonOption = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the report as Markdown to this file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML file.")] = None,
@@ -91,6 +94,7 @@ def bench(
     from deploycompress.cli.reports import check_writable, write
     from deploycompress.flow.bench import bench as measure
     from deploycompress.flow.host import resolve
+    from deploycompress.flow.steps_file import read_steps
     from deploycompress.flow.sweep import Lengths
 
     profile = None if target is None else resolve(target)
@@ -140,6 +144,7 @@ def bench(
         require_speedup=require_speedup,
         max_drop=drop,
         fail_if=fail_if or (),
+        steps=[step for path in steps or () for step in read_steps(path)],
         command=shlex.join(["deploycompress", *sys.argv[1:]]),
         track=console.track,
     )
