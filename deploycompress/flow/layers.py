@@ -50,9 +50,11 @@ def layer_errors(baseline: Path, model: Path, samples: Samples, config: SessionC
         ModelRejectedError: One of them does not run on a sample.
     """
     first, second = models.load(baseline), models.load(model)
-    produced = {value.name for node in nodes(second) for value in node.outputs}
-    made = {str(node.outputs[0].name): node.op_type for node in first.graph if node.op_type in _LAYERS}
-    shared = [name for name in made if name in produced]
+    ours = {str(node.outputs[0].name): node.op_type for node in nodes(second)}
+    # A rewrite folds what follows a layer into it, which then makes what the last of them made.
+    made = {str(node.outputs[0].name): (node.op_type, ours.get(str(node.outputs[0].name), "")) for node in first.graph}
+    layers = {name: next((op for op in ops if op in _LAYERS), "") for name, ops in made.items() if name in ours}
+    shared = [name for name, op_type in layers.items() if op_type]
     if not shared:
         return ()
     sessions = [_tapped(first, baseline, shared, config), _tapped(second, model, shared, config)]
@@ -66,7 +68,7 @@ def layer_errors(baseline: Path, model: Path, samples: Samples, config: SessionC
             if expected.shape == found.shape:
                 power[name] += float(np.square(expected).sum())
                 noise[name] += float(np.square(expected - found).sum())
-    return tuple(LayerError(name, made[name], _sqnr_db(power[name], noise[name])) for name in shared if power[name])
+    return tuple(LayerError(name, layers[name], _sqnr_db(power[name], noise[name])) for name in shared if power[name])
 
 
 def _tapped(model: ir.Model, path: Path, names: Sequence[str], config: SessionConfig) -> tuple[Session, dict[str, Tap]]:

@@ -6,7 +6,7 @@ with its two 95 % intervals as a cross. A stepped line joins the models that no 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from deploycompress.records.report import Row
@@ -17,6 +17,7 @@ WIDTH, HEIGHT = 600, 340
 LEFT, RIGHT, TOP, BOTTOM = 62, 24, 16, 52
 _LABEL_HEIGHT = 17.0
 _LETTER_WIDTH = 8.0
+_DOT = 6.0
 
 
 @dataclass(frozen=True)
@@ -159,17 +160,44 @@ def _steps(points: Sequence[Point]) -> str:
 
 
 def _spread(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Moves labels down where they would overlap, keeping the order of the points."""
-    placed: list[tuple[float, float, float]] = []  # left, right and baseline of a label
-    moved = {}
-    for index in sorted(range(len(points)), key=lambda i: points[i].label_y):
-        point = points[index]
-        width = _LETTER_WIDTH * len(point.name)
-        left = point.label_x - width if point.anchor == "end" else point.label_x
-        y = max(point.label_y, TOP + 12.0)
-        for start, end, used in placed:  # from the top down
-            if start < left + width and left < end and abs(y - used) < _LABEL_HEIGHT:
-                y = used + _LABEL_HEIGHT
-        placed = sorted([*placed, (left, left + width, y)], key=lambda label: label[2])
-        moved[index] = replace(point, label_y=y)
-    return tuple(moved[index] for index in range(len(points)))
+    """Puts each label beside its point, where it covers neither a point nor a label, if there is such a place."""
+    dots = [_Box(point.x - _DOT, point.x + _DOT, point.y - _DOT, point.y + _DOT) for point in points]
+    labels: list[_Box] = []
+    placed = []
+    for point in points:
+        taken = (*dots, *labels)
+        free = (moved for moved in _places(point) if not any(_box(moved).overlaps(other) for other in taken))
+        placed.append(next(free, point))
+        labels.append(_box(placed[-1]))
+    return tuple(placed)
+
+
+@dataclass(frozen=True)
+class _Box:
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    def overlaps(self, other: _Box) -> bool:
+        across = self.left < other.right and other.left < self.right
+        return across and self.top < other.bottom and other.top < self.bottom
+
+
+def _places(point: Point) -> Iterator[Point]:
+    """The label on either side of the point, above it or below, ever further away, as long as it is in the picture."""
+    sides = ("start", "end") if point.anchor == "start" else ("end", "start")
+    for distance in range(5):
+        for up in (-8.0 - distance * _LABEL_HEIGHT, 18.0 + distance * _LABEL_HEIGHT):
+            for anchor in sides:
+                x = point.x + (10 if anchor == "start" else -10)
+                moved = replace(point, label_x=x, label_y=point.y + up, anchor=anchor)
+                box = _box(moved)
+                if box.left >= LEFT and box.right <= WIDTH and box.top >= 0 and box.bottom <= HEIGHT - BOTTOM:
+                    yield moved
+
+
+def _box(point: Point) -> _Box:
+    width = _LETTER_WIDTH * len(point.name)
+    left = point.label_x - width if point.anchor == "end" else point.label_x
+    return _Box(left, left + width, point.label_y - _LABEL_HEIGHT + 4, point.label_y + 4)

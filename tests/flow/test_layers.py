@@ -47,3 +47,16 @@ def test_times_come_in_the_order_the_nodes_run(tmp_path: Path) -> None:
     assert [layer.operations for layer in found] == [2 * 2 * 8 * 8, None, 2 * 2 * 4 * 8]
     assert found[1].of_peak is None
     assert found[0].of_peak is not None
+
+
+def test_a_layer_that_took_in_what_follows_is_compared_where_they_end(tmp_path: Path) -> None:
+    a, c = normal(8, 8), normal(8)
+    first, second = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    plain = "g (float[N,8] x) => (float[N,8] y) { h = MatMul(x, a) p = Add(h, c) y = Relu(p) }"
+    folded = "g (float[N,8] x) => (float[N,8] y) { p = Gemm(x, a, c) y = Relu(p) }"
+    for path, text in ((first, plain), (second, folded)):
+        path.write_bytes(models.serialize(model(text, a=a, c=c)))
+    samples = data.open("random:4", models.signature(models.load(first)))
+    (found,) = layer_errors(first, second, samples, CONFIG)
+    assert (found.name, found.op_type) == ("p", "Gemm")
+    assert found.sqnr_db > 100  # equal but for the rounding of float32: 2^-24 of the largest is 144 dB

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from deploycompress.records.measured import Accuracy, Interval
 from deploycompress.records.report import Report
-from deploycompress.report import scatter as module
 from deploycompress.report.axis import linear_ticks, log_ticks
 from deploycompress.report.scatter import scatter
 
@@ -63,11 +62,21 @@ def test_ticks_are_round_and_enclose_the_values(report: Report) -> None:
     assert plot.x_ticks[-1].at == plot.right
 
 
-def test_labels_do_not_overlap(report: Report) -> None:
-    plot = scatter(with_figures(report, [(1.0, 0.9), (1.0, 0.9), (1.0, 0.901), (1.0, 0.899)]))
+def test_labels_cover_neither_labels_nor_points(report: Report) -> None:
+    plot = scatter(with_figures(report, [(1.0, 0.9), (1.0, 0.9), (1.0, 0.901), (1.05, 0.899), (0.4, 0.85)]))
     assert plot is not None
-    heights = sorted(point.label_y for point in plot.points)
-    assert min(b - a for a, b in itertools.pairwise(heights)) >= module._LABEL_HEIGHT
+    boxes = []
+    for point in plot.points:
+        width = 7.0 * len(point.name)  # bold letters of 13 pixels are about seven wide
+        left = point.label_x - width if point.anchor == "end" else point.label_x
+        boxes.append((left, left + width, point.label_y - 10, point.label_y + 3))
+    boxes += [
+        (point.x - 5, point.x + 5, point.y - 5, point.y + 5) for point in plot.points[1:]
+    ]  # the first two are one
+    for a, b in itertools.combinations(boxes[: len(plot.points)], 2):
+        assert a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2]
+    for a, b in itertools.product(boxes[: len(plot.points)], boxes[len(plot.points) :]):
+        assert a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2]
 
 
 def test_one_point_is_no_plot(report: Report) -> None:
