@@ -1,5 +1,7 @@
 const tip = document.getElementById("tip");
+let shown = null;
 const show = (element) => {
+  shown = element;
   tip.textContent = element.dataset.tip;
   tip.hidden = false;
   const box = element.getBoundingClientRect(), own = tip.getBoundingClientRect();
@@ -8,7 +10,7 @@ const show = (element) => {
   tip.style.left = `${left}px`;
   tip.style.top = `${above < 44 ? box.bottom + 8 : above}px`;
 };
-const hide = () => { tip.hidden = true; };
+const hide = () => { tip.hidden = true; shown = null; };
 for (const [enter, leave] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
   document.addEventListener(enter, (event) => {
     const found = event.target.closest("[data-tip]");
@@ -17,7 +19,7 @@ for (const [enter, leave] of [["pointerover", "pointerout"], ["focusin", "focuso
   document.addEventListener(leave, hide);
 }
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-addEventListener("scroll", hide, { passive: true });
+addEventListener("scroll", () => { if (shown) show(shown); }, { passive: true });
 
 for (const strip of document.querySelectorAll(".strip")) {
   const bars = [...strip.children];
