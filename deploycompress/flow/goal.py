@@ -78,4 +78,4 @@ def gives_class_scores(floats: ir.Model) -> bool:
     while node is not None and node.op_type in _BEHIND_HEADS:
         source = next((value for value in node.inputs if value is not None and value.producer() is not None), None)
         node = None if source is None else source.producer()
-    return node is not None and node.op_type in _HEADS
+    return node is not None and (node.op_type in _HEADS or (node.op_type == "Conv" and rank == 2))

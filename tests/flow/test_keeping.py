@@ -199,6 +199,8 @@ def test_scores_are_told_from_hidden_states_and_feature_maps() -> None:
     assert not gives_class_scores(states)
     maps = model("g (float[N,3,8,8] x) => (float[N,4,6,6] y) { y = Conv(x, w) }", w=normal(4, 3, 3, 3))
     assert not gives_class_scores(maps)
+    pooled = model("g (float[N,3,1,1] x) => (float[N,4] y) { a = Conv(x, w) y = Flatten(a) }", w=normal(4, 3, 1, 1))
+    assert gives_class_scores(pooled)
     heads = model("g (float[N,2,4,8] x) => (float[N,2,4,8] y) { y = MatMul(x, w) }", w=normal(8, 8))
     assert not gives_class_scores(heads)
     probabilities = model(
