@@ -95,18 +95,18 @@ def _watched(items: Iterable[object], seen: list[int]) -> Iterator[object]:
 
 
 def _make_large(path: Path) -> None:
-    """A chain of products whose weights are random float32 values, written one at a time."""
-    rng = np.random.default_rng(0)
+    """A chain of products; each weight is another multiple of one random matrix, written one at a time."""
+    drawn = np.random.default_rng(0).standard_normal((WIDTH, WIDTH), np.float32)
     x = ir.val("x", ir.DataType.FLOAT, ir.Shape(["N", WIDTH]))
     value, nodes, weights = x, [], []
     for layer in range(LAYERS):
         name = f"w{layer}"
 
-        def drawn(name: str = name) -> ir.TensorProtocol:
-            return ir.tensor(rng.standard_normal((WIDTH, WIDTH), np.float32), name=name)
+        def scaled(name: str = name, factor: float = 1 + layer / LAYERS) -> ir.TensorProtocol:
+            return ir.tensor(drawn * np.float32(factor), name=name)
 
         shape = ir.Shape([WIDTH, WIDTH])
-        tensor = ir.LazyTensor(drawn, ir.DataType.FLOAT, shape, name=name)
+        tensor = ir.LazyTensor(scaled, ir.DataType.FLOAT, shape, name=name)
         weights.append(ir.val(name, ir.DataType.FLOAT, shape, const_value=tensor))
         nodes.append(ir.node("MatMul", [value, weights[-1]]))
         value = nodes[-1].outputs[0]

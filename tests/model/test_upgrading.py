@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
+import onnx_ir as ir
 
 from deploycompress import model as models
-from deploycompress.errors import UnsupportedError
 from deploycompress.runtime.session import Session
 from tests.zoo import model, normal
 
@@ -33,10 +32,17 @@ def test_a_new_enough_model_comes_back_itself() -> None:
     assert models.raise_opset(given, 13) is given
 
 
-def test_external_data_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_external_data_stays_where_it_is(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
-    models.save(old(1024), path, external_data=True, stamp=False)  # type: ignore[arg-type]
-    with pytest.raises(
-        UnsupportedError, match="opset 9 must be raised to 13, and the converter cannot follow external"
-    ):
-        models.raise_opset(models.load(path), 13)
+    before = old(1024)
+    models.save(before, path, external_data=True, stamp=False)  # type: ignore[arg-type]
+    given = models.load(path)
+    after = models.raise_opset(given, 13)
+    assert [value.name for value in given.graph.inputs] == ["x"]
+    assert given.graph.initializers["w"].const_value is after.graph.initializers["w"].const_value
+    assert isinstance(after.graph.initializers["w"].const_value, ir.ExternalTensor)
+    assert [value.name for value in after.graph.inputs] == ["x"]
+    x = normal(3, 1024)
+    expected = Session(models.serialize(before)).run({"x": x})["y"]  # type: ignore[arg-type]
+    session = Session(models.serialize(after), weights_dir=models.weights_dir(after))
+    np.testing.assert_array_equal(session.run({"x": x})["y"], expected)  # the same kernels run
