@@ -276,6 +276,12 @@ _LARGE = {"resnet-18": 224}  # side of the image in pixels; 64 for all others
 NAMES = tuple(name for name in _BUILDERS if name not in _LARGE)
 
 
+def net(name: str) -> nn.Module:
+    """One of `NAMES` with random weights, the same ones every time, ready to run."""
+    torch.manual_seed(0)
+    return _with_statistics(_BUILDERS[name]().eval())
+
+
 def exported(name: str, exporter: Exporter = "dynamo", opset: int = 18, *, folder: Path = FOLDER) -> Path:
     """The file of one export, made where it is absent: 64x64 images (224x224 for ResNet-18), a free batch.
 
@@ -288,16 +294,15 @@ def exported(name: str, exporter: Exporter = "dynamo", opset: int = 18, *, folde
     path = folder / f"{name}-{exporter}-{opset}.onnx"
     if path.is_file():
         return path
-    torch.manual_seed(0)
-    net = _with_statistics(_BUILDERS[name]().eval())
+    module = net(name)
     inputs = Inputs(("image",), (torch.from_numpy(feed(name, 2)["image"]),), ({0: BATCH},))
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".part")
     with quiet(), torch.no_grad():
         if exporter == "dynamo":
-            exporters.dynamo(net, inputs, ("scores",), draft, opset)
+            exporters.dynamo(module, inputs, ("scores",), draft, opset)
         else:
-            exporters.legacy(net, inputs, ("scores",), draft, opset)
+            exporters.legacy(module, inputs, ("scores",), draft, opset)
     written = onnx_file.load(draft)
     exporters.strip_notes(written)
     onnx_file.save(written, path)

@@ -34,7 +34,7 @@ from deploycompress.passes.pipelines import for_target
 from deploycompress.pruning import Group, Grouping, choice, cost, find, masked, masks, remove
 from deploycompress.pruning.choice import FROM_SAMPLES, Score
 from deploycompress.pruning.consumers import consumers
-from deploycompress.pruning.mending import LayerRepair, mend
+from deploycompress.pruning.mending import ROWS_OF_A_FEED, LayerRepair, mend
 from deploycompress.pruning.removal import Masks
 from deploycompress.quantization.candidates import key
 from deploycompress.records.measured import Accuracy
@@ -142,7 +142,7 @@ def prune(
             *(GroupRow.of(group) for group in grouping.refused),
         ),
         repairs=repairs,
-        parameters_before=cost.parameters(given.model),
+        parameters_before=cost.parameters(floats),
         parameters_after=cost.parameters(cut),
         macs_before=cost.macs(floats, shapes),
         macs_after=cost.macs(cut, shapes),
@@ -271,6 +271,7 @@ def _grams(
         config=given.config,
         grams=list(rows),
         memory_bytes=_GRAM_BYTES,
+        gram_rows=ROWS_OF_A_FEED,
         track=track,
     )
     return found.grams

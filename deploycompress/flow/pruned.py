@@ -75,9 +75,9 @@ class PruneResult:
         rewrites: Exact rewrites applied first.
         groups: Every group with what went of it, then those that were refused.
         repairs: What became of every layer behind a cut; empty where nothing was repaired.
-        parameters_before: Elements of the weights of the source.
+        parameters_before: Elements of the weights after the exact rewrites, before anything was cut.
         parameters_after: Of the output.
-        macs_before: Multiply-accumulates of one run of the source on the timed input.
+        macs_before: Multiply-accumulates of one run on the timed input, likewise.
         macs_after: Of the output.
         bytes_before: Size of the source, external data included.
         bytes_after: Size of the output.

@@ -22,6 +22,7 @@ from deploycompress.pruning.side_by_side import joined
 from deploycompress.records.progress import Track, silent
 from deploycompress.runtime.session import Feed, SessionConfig
 
+ROWS_OF_A_FEED = 2048  # spread over each: neighbouring places of an image say nearly the same
 _PASSES = 16
 _WIDEST = 8192  # features before and after together: a Gram matrix of 512 MiB
 
@@ -79,8 +80,11 @@ def mend(
         whole, names = joined(before, mended, axes)
         twins = {node.outputs[0].name: node for node in mended.graph if node.outputs}
         pairs = {node: _joint(rows, names, twins[node.outputs[0].name]) for node, rows in bundle}
+        wanted = list(pairs.values())
         moments = [
-            collect(whole, [], feeds, grams=list(pairs.values()), weights_dir=weights_dir, config=config).grams
+            collect(
+                whole, [], feeds, weights_dir=weights_dir, config=config, grams=wanted, gram_rows=ROWS_OF_A_FEED
+            ).grams
             for feeds in (fit, held_out)
         ]
         for node, rows in pairs.items():
