@@ -118,8 +118,10 @@ def _store(graph: ir.Graph, doing: _Conversion, kept: set[str]) -> None:
     first = next(iter(graph), None)
     for value in list(graph.initializers.values()):
         tensor, name = constant(value), str(value.name)
-        uses = [use for use in value.uses() if key(use.node) not in kept]
-        if tensor is None or first is None or not uses or value.is_graph_output() or not _is_worth(tensor, doing.half):
+        uses = list(value.uses())
+        if tensor is None or first is None or value.is_graph_output() or not _is_worth(tensor, doing.half):
+            continue
+        if not uses or any(key(use.node) in kept for use in uses):  # which keeps it in the file anyway
             continue
         stored, shape = doing.writer.name(f"{name}_half"), ir.Shape(tensor.shape.numpy())
         made = ir.val(stored, dtype=doing.half, shape=shape, const_value=_half_tensor(tensor, doing.half, stored))
@@ -127,11 +129,8 @@ def _store(graph: ir.Graph, doing: _Conversion, kept: set[str]) -> None:
         cast = ir.node("Cast", [made], {"to": ir.DataType.FLOAT})
         graph.insert_before(first, cast)
         _read_from(cast.outputs[0], uses, shape)
-        if value.uses():
-            cast.outputs[0].name = doing.writer.name(f"{name}_float")
-        else:
-            del graph.initializers[name]
-            cast.outputs[0].name = name
+        del graph.initializers[name]
+        cast.outputs[0].name = name
     for node in list(graph):
         value = node.outputs[0]
         if node.op_type != "Constant" or "value" not in node.attributes or value.is_graph_output():

@@ -206,6 +206,11 @@ def test_excluded_layers_keep_their_weights() -> None:
         assert models.weight_bytes(after) == {"float32": 1024, "float16": 512}
 
 
+def test_a_weight_that_an_excluded_layer_reads_too_is_not_stored_twice() -> None:
+    net = model("g (float[N,16] x) => (float[N,16] y) { h = MatMul(x, w)\n y = MatMul(h, w) }", w=normal(16, 16))
+    assert models.weight_bytes(halved(net, STORES, exclude=frozenset({"h"}))) == {"float32": 1024}
+
+
 def test_weights_in_bodies_of_control_flow_are_stored_in_half() -> None:
     text = """g (float[N,16] x, bool c) => (float[N,16] y) {
         y = If (c) <

@@ -80,7 +80,9 @@ def test_products_of_one_tensor_share_its_columns() -> None:
         ([*[1.0] * 30, 9.0, *[1.0] * 32, 2.0], (30, 63)),
         ([*[1.0] * 60, *[9.0] * 4], (60, 61, 62, 63)),
         ([*[1.0] * 59, *[9.0] * 5], ()),  # more than four are no outliers
-        ([9.0, *[1.0] * 20], ()),  # too few channels to say what is usual
+        ([9.0, *[1.0] * 46], ()),  # too few channels to say what is usual
+        ([9.0, *[1.0] * 47], (0,)),
+        ([1.8, *[1.2] * 11, *[1.0] * 52], ()),  # the twelfth is what is usual: 1.2
     ],
 )
 def test_outliers_reach_further_than_the_rest(absmax: list[float], expected: tuple[int, ...]) -> None:
@@ -104,6 +106,7 @@ def test_the_rest_is_what_the_other_channels_hold() -> None:
 
 def test_sites_are_8_bit_products_of_computed_tensors() -> None:
     assert sites(block(), ("h", "o", "z")) == {"h": "n", "o": "a"}  # z is given to the caller
+    assert sites(block(), ("o",)) == {"o": "a"}
     net = model("g (float[N,8] x) => (float[N,5] y) { o = MatMul(x, w) y = Relu(o) }", w=normal(8, 5))
     assert sites(net, ("o",)) == {}  # x may be anything
 

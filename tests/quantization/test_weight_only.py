@@ -246,6 +246,22 @@ def test_binary_weights_have_nothing_to_round() -> None:
         ("h = Cast<to=10>(x)\n m = MatMul(h, w)\n y = Cast<to=1>(m)", (64, 32), "its weight is FLOAT16, not FLOAT"),
         ("y = Gemm<alpha=0.5>(x, w)", (64, 32), "it has transA, alpha or beta"),
         ("m = MatMul(x, w)\n t = Transpose(w)\n s = MatMul(m, t)\n y = Mul(s, s)", (64, 64), "Transpose 't' reads its"),
+        ("y = Gemm<transA=1>(x, w)", (64, 32), "it has transA, alpha or beta"),
+        ("y = Gemm<beta=0.5>(x, w, x)", (64, 64), "it has transA, alpha or beta"),
+        ("m = MatMul(x, w)\n s = MatMul(w, w)\n y = Add(m, s)", (64, 64), "MatMul 's' reads its weight in float"),
+        (
+            "m = MatMul(x, w)\n r = ReduceMax<keepdims=0>(x)\n k = Greater(r, r)\n"
+            "s = If (k) <then_branch = a () => (float[64,32] p) { p = MatMul(x, w) },"
+            " else_branch = b () => (float[64,32] q) { q = Identity(m) }>\n y = Add(m, s)",
+            (64, 32),
+            "MatMul 'p' reads its weight in float",
+        ),
+        # Each of four readers needs codes of its own: more bytes than the weight.
+        (
+            "a = MatMul(x, w)\n b = MatMul(a, w)\n c = MatMul(b, w)\n y = MatMul(c, w)",
+            (64, 64),
+            "packed codes would save",
+        ),
         ("t = Transpose(x)\n y = MatMul(x, t)", (64, 64), "both its inputs are computed"),
     ],
 )
@@ -257,6 +273,11 @@ def test_what_stays_float_says_why(body: str, weight: tuple[int, ...], reason: s
     )
     assert any(text.startswith(reason) for text in refusals(net).values())
     assert not any(planned.weight for planned in plan_weight_only(net, TARGET, SPECS[0]).nodes.values())
+
+
+def test_a_weight_that_the_caller_gets_stays() -> None:
+    net = model("g (float[N,64] x) => (float[N,32] y, float[64,32] w) { y = MatMul(x, w) }", w=normal(64, 32))
+    assert refusals(net) == {"y": "the caller reads its weight in float, so codes would only add to the file"}
 
 
 def test_an_excluded_node_stays_float() -> None:
