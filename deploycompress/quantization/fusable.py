@@ -33,7 +33,9 @@ def free(writer: Writer, node: ir.Node) -> None:
     if add is None:
         return
     place, source = 1 if add.inputs[0] is node.outputs[0] else 0, node.inputs[0]
-    if source is not None and len(source.shape or ()) >= 2:  # else [1, N] would give the sum an axis more
+    bias = constant(add.inputs[place])
+    # Of a bias with more axes than the product the sum has them too.
+    if bias is not None and source is not None and len(source.shape or ()) >= max(2, len(bias.shape)):
         _flatten(writer, add, place)
     bias = constant(add.inputs[place])
     if bias is None or len(bias.shape) != 1 or _only_reader(add, *_CLAMPS) is not None:

@@ -37,6 +37,7 @@ from deploycompress.targets import Target
 
 BLOCKS = (16, 32, 64, 128, 256)  # others are not fused (8, 48 and 512 were tried)
 _WORTH_BYTES = 1 << 10
+_OUTPUTS_OF_2_BITS = 4  # measured: with any other number the fused kernel of ONNX Runtime 1.31 computes nonsense
 
 
 def weight_spec(
@@ -197,8 +198,11 @@ def _why_float(node: ir.Node, spec: WeightSpec) -> str:
         or node.attributes.get_float("beta", 1.0) != 1.0
     ):
         return "it has transA, alpha or beta, which the kernel does not take"
+    outputs = tensor.size // _features(node, tensor)
+    if spec.bits == 2 and outputs % _OUTPUTS_OF_2_BITS:
+        return f"ONNX Runtime misreads 2-bit codes of {outputs} outputs, which is no multiple of {_OUTPUTS_OF_2_BITS}"
     blocks = -(-_features(node, tensor) // spec.block) if spec.block else 1
-    scales = 4 * blocks * (tensor.size // _features(node, tensor))
+    scales = 4 * blocks * outputs
     saved = tensor.nbytes - (tensor.size * spec.bits // 8 + scales) * len(weight.uses())
     if saved < _WORTH_BYTES:
         return f"packed codes would save {max(0, saved):,} bytes"

@@ -275,6 +275,41 @@ def test_what_stays_float_says_why(body: str, weight: tuple[int, ...], reason: s
     assert not any(planned.weight for planned in plan_weight_only(net, TARGET, SPECS[0]).nodes.values())
 
 
+@pytest.mark.parametrize("spec", [WeightSpec(2, 32, False), WeightSpec(2, 16, levels="ternary"), WeightSpec(2, None)])
+@pytest.mark.parametrize("outputs", [65, 66, 68])
+def test_2_bit_codes_are_those_that_the_kernel_reads_right(outputs: int, spec: WeightSpec) -> None:
+    weight = normal(96, outputs)
+    text = f"g (float[N,96] x) => (float[N,{outputs}] y) {{ y = MatMul(x, w) }}"
+    net = model(text, opset=25, ir_version=13, w=weight)
+    plan = plan_weight_only(net, TARGET, spec)
+    assert plan.nodes["y"].form == ("weight-only" if outputs == 68 else "float")
+    if outputs == 68:
+        weight = quantize_blocks(weight, spec).dequantize()
+    else:
+        assert plan.nodes["y"].reason.startswith(f"ONNX Runtime misreads 2-bit codes of {outputs} outputs")
+    x = normal(5, 96)
+    got = Session(models.serialize(emit_weight_only(net, plan)), EXACT).run({"x": x})["y"]
+    np.testing.assert_allclose(got, x @ weight, rtol=1e-4, atol=1e-4)  # float32 sums of 96 products
+
+
+@pytest.mark.parametrize("shape", [(32,), (1, 32), (1, 1, 32), (1, 1, 1, 32)])
+def test_a_bias_of_any_rank_gives_the_axes_it_gave(shape: tuple[int, ...]) -> None:
+    axes = "A,2,3,32" if len(shape) == 4 else "2,3,32"
+    net = model(
+        f"g (float[2,3,64] x) => (float[{axes}] y) {{ m = MatMul(x, w) y = Add(m, b) }}",
+        opset=21,
+        ir_version=10,
+        w=normal(64, 32),
+        b=normal(*shape),
+    )
+    packed = emit_weight_only(net, plan_weight_only(net, TARGET, WeightSpec(4, 32)))
+    x = normal(2, 3, 64)
+    got = Session(models.serialize(packed), EXACT).run({"x": x})["y"]
+    wanted = x @ quantize_blocks(normal(64, 32), WeightSpec(4, 32)).dequantize() + normal(*shape)
+    assert got.shape == wanted.shape
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)  # float32 sums of 64 products
+
+
 def test_a_weight_that_the_caller_gets_stays() -> None:
     net = model("g (float[N,64] x) => (float[N,32] y, float[64,32] w) { y = MatMul(x, w) }", w=normal(64, 32))
     assert refusals(net) == {"y": "the caller reads its weight in float, so codes would only add to the file"}
