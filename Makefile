@@ -31,7 +31,7 @@ format: $(READY)
 
 bench: $(READY)  ## the figures of docs/results.md (needs the shared models and data)
 	$(BIN)/python -m pip install --quiet -e '.[bench]' -c constraints.txt
-	for name in classifiers saturation calibration ranges doctor encoders encoder_int8 minilm conv_forms \
+	for name in weight_only classifiers saturation calibration ranges doctor encoders encoder_int8 minilm conv_forms \
 			convnets_int8 conv_methods all_models optimize_time optimize_table coverage \
 			explain_sums verdicts; do \
 		$(BIN)/python bench/$$name.py || exit 1; \

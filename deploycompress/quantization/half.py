@@ -23,6 +23,7 @@ from deploycompress.passes import shapes
 from deploycompress.quantization.candidates import WEIGHTED, key
 from deploycompress.quantization.half_types import halves
 from deploycompress.quantization.spec import NodePlan, QuantPlan
+from deploycompress.quantization.weight_only import matrix
 from deploycompress.targets import Target
 
 EXCLUDED = "excluded by the user"
@@ -30,6 +31,7 @@ MIN_OPSET = 13  # Cast from bfloat16
 LARGEST = 65504.0
 SMALLEST = 2.0**-24
 MARGIN = 2.0  # calibration samples are not all samples
+_SLAB = 1 << 20  # elements looked at together
 MOVERS = frozenset(
     {"Concat", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Pad", "Reshape", "Slice"}
     | {"Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
@@ -86,10 +88,11 @@ def fits(tensor: ir.TensorProtocol, half: ir.DataType) -> bool:
     """Whether a constant keeps its meaning in half: in range, and not all zero where it was not (an epsilon would)."""
     if half == ir.DataType.BFLOAT16:
         return True
-    values = np.abs(tensor.numpy().astype(np.float32, copy=False))
-    finite = values[np.isfinite(values)]
-    kept = finite.size == 0 or float(finite.max()) <= LARGEST
-    return kept and (not finite.any() or float(finite.max()) >= SMALLEST)
+    flat, largest = matrix(tensor, transposed=False).reshape(-1), 0.0
+    for start in range(0, flat.size, _SLAB):
+        slab = np.abs(flat[start : start + _SLAB])
+        largest = max(largest, float(slab[np.isfinite(slab)].max(initial=0.0)))
+    return largest <= LARGEST and (largest == 0.0 or largest >= SMALLEST)
 
 
 def _why_float(node: ir.Node, types: shapes.Shapes, half: ir.DataType, ranges: Mapping[str, TensorStatistics]) -> str:
