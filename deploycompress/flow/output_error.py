@@ -21,7 +21,7 @@ Outputs = Mapping[str, Any]
 
 
 def relative_error(runs: Iterable[tuple[Feed, Outputs, Outputs]]) -> float:
-    """Relative error of the second outputs over all feeds; infinite where one holds a NaN that the other does not.
+    """Relative error of the second outputs over all feeds; infinite where one alone holds a NaN or infinity.
 
     Args:
         runs: Feed, expected outputs and outputs found, one triple a feed.
@@ -40,6 +40,8 @@ def relative_error(runs: Iterable[tuple[Feed, Outputs, Outputs]]) -> float:
             if mask is not None and values.shape[: mask.ndim] == mask.shape:
                 pair = [each[mask] for each in pair]
             y, other = pair
+            alike = ~np.isfinite(y) & ((y == other) | (np.isnan(y) & np.isnan(other)))
+            y, other = y[~alike], other[~alike]
             with np.errstate(invalid="ignore", over="ignore"):
                 errors[name] = errors.get(name, 0.0) + float(((y - other) ** 2).sum())
                 moments[name] = moments.get(name, 0.0) + np.array([y.size, y.sum(), (y**2).sum()])

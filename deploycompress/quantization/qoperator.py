@@ -60,7 +60,7 @@ def _layer(writer: Writer, node: ir.Node, contrib: bool) -> None:
     x, w = _codes(node.inputs[0]), _codes(node.inputs[1])
     if x is None or w is None or constant(w[0]) is None:
         return
-    if any(codes.dtype not in (ir.DataType.INT8, ir.DataType.UINT8) for codes in (x[0], w[0])):
+    if any(_array(zero_point).dtype.itemsize > 1 for *_, zero_point in (x, w)):
         raise UnsupportedError(
             f"{node.op_type} {key(node)!r} has 16-bit codes; its operator form takes 8-bit ones", remedy="use QDQ"
         )

@@ -47,6 +47,15 @@ def test_a_nan_is_infinitely_wrong() -> None:
     assert relative_error([({}, {"y": y}, {"y": other})]) == math.inf
 
 
+def test_what_is_not_finite_in_both_does_not_count() -> None:
+    y, other = normal(4, 3), normal(4, 3, seed=1)
+    plain = relative_error([({}, {"y": y[1:]}, {"y": other[1:]})])
+    y[0], other[0] = [np.nan, np.inf, -np.inf], [np.nan, np.inf, -np.inf]
+    assert relative_error([({}, {"y": y}, {"y": other})]) == pytest.approx(plain)
+    other[0, 1] = -np.inf
+    assert relative_error([({}, {"y": y}, {"y": other})]) == math.inf
+
+
 def test_outputs_without_floats_cannot_be_compared() -> None:
     with pytest.raises(UnsupportedError, match="there is no float output to compare"):
         relative_error([({}, {"n": np.ones(2, np.int64)}, {"n": np.ones(2, np.int64)})])

@@ -84,6 +84,7 @@ def test_the_standard_form_holds_standard_operators_alone() -> None:
         "Mul": 1,
     }
     assert CONTRIB not in written.graph.opset_imports
+    assert all(value.uses() for value in written.graph.initializers.values())
 
 
 def test_with_the_operators_of_the_runtime_nothing_stays_in_qdq_form(tmp_path: Path) -> None:
@@ -97,6 +98,7 @@ def test_with_the_operators_of_the_runtime_nothing_stays_in_qdq_form(tmp_path: P
         f"{CONTRIB}:QGemm": 1,
     }
     assert fused(written, tmp_path)["QLinearConv"] == 2
+    assert written.graph.opset_imports[CONTRIB] == 1
 
 
 def test_values_are_moved_as_codes() -> None:
@@ -133,3 +135,60 @@ def test_values_moved_to_another_grid_are_converted_as_before() -> None:
     feed = {"x": np.float32([[1, 2, 3, 4]])}
     np.testing.assert_array_equal(run(written, feed)["y"], run(net, feed)["y"])
     assert ops(written) == ops(net)
+
+
+def by_hand(body: str, results: str = "float[N,4,M,K] y", code: type = np.uint8, **weights: np.ndarray) -> ir.Model:
+    """A QDQ graph behind d, the dequantized x [N,3,8,8]; w and its DequantizeLinear v have four outputs."""
+    given = {"w": np.arange(-54, 54, dtype=np.int8).reshape(4, 3, 3, 3), "t": np.float32(0.02), "o": np.int8(0)}
+    return model(
+        f"""g (float[N,3,8,8] x) => ({results}) {{
+            q = QuantizeLinear(x, s, z)  d = DequantizeLinear(q, s, z)  v = DequantizeLinear(w, t, o)  {body} }}""",
+        opset=21,
+        ir_version=10,
+        s=np.float32(0.02),
+        z=code(128),
+        **(given | weights),
+    )
+
+
+REQUANTIZED = "c = QuantizeLinear(a, s, z)  y = DequantizeLinear(c, s, z)"
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        (by_hand("y = Conv(d, v)"), "has a float output"),
+        (by_hand(f"a = Conv(d, v)  {REQUANTIZED}", "float[N,4,M,K] y, float[N,4,M,K] a"), "has a float output"),
+        (
+            by_hand(f"a = Conv(d, v)  {REQUANTIZED}  b = Neg(a)", "float[N,4,M,K] y, float[N,4,M,K] b"),
+            "has a float output",
+        ),
+        (by_hand(f"a = Conv(d, v)  {REQUANTIZED}", code=np.uint16), "has 16-bit codes"),
+    ],
+)
+def test_a_layer_that_the_operators_cannot_hold_is_refused(net: ir.Model, reason: str) -> None:
+    with pytest.raises(UnsupportedError, match=reason):
+        to_qoperator(net)
+
+
+@pytest.mark.parametrize(
+    ("body", "results"),
+    [
+        ("f = Neg(x)  a = Add(d, f)  " + REQUANTIZED, "float[N,3,M,K] y"),  # one operand is float
+        ("a, i = MaxPool<kernel_shape=[2,2]>(d)  " + REQUANTIZED, "float[N,3,M,K] y, int64[N,3,M,K] i"),
+        (
+            "e = Transpose<perm=[0,1,3,2]>(d)  r = QuantizeLinear(e, s, z)  u = DequantizeLinear(r, s, z)"
+            "  y = MatMul(d, u)",
+            "float[N,3,M,K] y",
+        ),  # no weight: both operands are computed
+    ],
+    ids=["add", "indices", "product"],
+)
+def test_what_has_no_form_on_codes_stays_and_gives_the_same(body: str, results: str) -> None:
+    net = by_hand(body, results)
+    written = to_qoperator(net, contrib=True)
+    kept = next(node.op_type for node in net.graph if node.op_type in ("Add", "MaxPool", "MatMul"))
+    assert ops(written)[kept] == 1
+    feed = {"x": normal(2, 3, 8, 8)}
+    for name, expected in run(net, feed).items():
+        np.testing.assert_array_equal(run(written, feed)[name], expected)
