@@ -128,3 +128,15 @@ def test_the_zero_point_is_the_code_nearest_to_zero() -> None:
     scale, zero = fit(np.array([-1.7, 2.0]), np.array([13.3, 30.0]), 0, 15, symmetric=False)
     np.testing.assert_allclose(scale, [1.0, 2.0])
     np.testing.assert_array_equal(zero, [2, 0])  # 1.7 rounds to 2; a range above zero is widened to it
+
+
+def test_a_bias_beyond_32_bits_stays_at_their_end() -> None:
+    found = quantize_bias(np.array([1e9, -1e9]), 1e-4, np.array([1e-4, 1e-4]))
+    np.testing.assert_array_equal(found.codes, [2**31 - 1, -(2**31 - 1)])
+
+
+def test_axes_may_be_counted_from_the_end() -> None:
+    weight = np.random.default_rng(0).normal(size=(5, 3, 2)) * np.array([1.0, 30.0, 0.1])[:, None]
+    last, first = (quantize_weight(weight.astype(np.float32), axis) for axis in (-2, 1))
+    np.testing.assert_array_equal(last.codes, first.codes)
+    np.testing.assert_array_equal(last.dequantize(), first.dequantize())

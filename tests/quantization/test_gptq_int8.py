@@ -123,3 +123,8 @@ def test_pairs_are_brought_within_the_bound_and_no_further(codes: np.ndarray) ->
             expected = min(abs(a) + abs(b), PAIR_LIMIT) if a * b > 0 else abs(a) + abs(b)
             assert abs(changed[k]) + abs(changed[k + 1]) == expected
         assert (np.sign(changed) * np.sign(row) >= 0).all()
+
+
+def test_the_larger_of_two_neighbours_gives_way() -> None:
+    codes = np.array([[100, 40, -40, -100, 100, -100, 127]], np.int8)
+    np.testing.assert_array_equal(bounded_pairs(codes), [[88, 40, -40, -88, 100, -100, 127]])

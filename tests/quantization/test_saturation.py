@@ -121,6 +121,16 @@ def test_codes_of_integer_operators_are_looked_at_too() -> None:
     assert unsafe_channels(net) == {"y": 1}
 
 
+def test_a_pair_that_sums_to_the_limit_is_no_risk() -> None:
+    weight = np.zeros((2, 8), np.float32)
+    weight[:, 0], weight[0, 1], weight[1, 1] = 127, 1, 2  # codes of 128 and 129: 255 * 128 fits 16 bits
+    net = model("g (float[N,8] x) => (float[N,2] y) { t = Sigmoid(x) y = Gemm<transB=1>(t, w) }", w=weight)
+    inputs = [{"x": np.full((2, 8), 30, np.float32)}]
+    made = plan(net, FULL_RANGE, collect(net, required_tensors(net, FULL_RANGE), inputs))
+    found = saturation(net, made, emit_qdq(net, made), inputs)
+    assert (found.layers[0].channels_at_risk, found.unsafe) == (1, {"y": 1})
+
+
 def test_groups_are_counted_apart() -> None:
     weight = np.zeros((4, 2, 1, 1), np.float32)
     weight[:2] = 1.0  # the first group saturates where its inputs are large, the second has no weights
