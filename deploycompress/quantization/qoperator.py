@@ -65,7 +65,7 @@ def _layer(writer: Writer, node: ir.Node, contrib: bool) -> None:
             f"{node.op_type} {key(node)!r} has 16-bit codes; its operator form takes 8-bit ones", remedy="use QDQ"
         )
     bias_value = node.inputs[2] if len(node.inputs) > 2 else None
-    bias = _codes(bias_value)
+    bias = _bias_codes(bias_value)
     if bias_value is not None and bias is None:
         raise UnsupportedError(
             f"{node.op_type} {key(node)!r} has a float bias; its operator form takes int32", remedy="use QDQ"
@@ -76,16 +76,16 @@ def _layer(writer: Writer, node: ir.Node, contrib: bool) -> None:
             raise UnsupportedError(
                 f"Conv {key(node)!r} has a float output; QLinearConv gives codes", remedy="use QDQ for this target"
             )
-        b = [] if bias is None else [bias[0]]
+        b = [] if bias is None else [bias]
         _replace(writer, node, requantized, "QLinearConv", [*x, *w, *_grid(requantized), *b])
     elif node.op_type == "MatMul" and requantized is not None:
         _replace(writer, node, requantized, "QLinearMatMul", [*x, *w, *_grid(requantized)])
     elif node.op_type == "Gemm" and contrib:
-        inputs = [*x, *w, None if bias is None else bias[0]]
+        inputs = [*x, *w, bias]
         made = writer.node("QGemm", inputs, [f"{key(node)}_gemm"], before=node, domain=CONTRIB)
         _take_over(writer, node, made)
     else:
-        _integer_product(writer, node, x, w, None if bias is None else bias[0])
+        _integer_product(writer, node, x, w, bias)
 
 
 def _integer_product(writer: Writer, node: ir.Node, x: _Triple, w: _Triple, bias: ir.Value | None) -> None:
@@ -156,6 +156,12 @@ def _codes(value: ir.Value | None) -> _Triple | None:
         return None
     codes, scale, zero = node.inputs[:3]
     return None if codes is None or scale is None or zero is None else (codes, scale, zero)
+
+
+def _bias_codes(value: ir.Value | None) -> ir.Value | None:
+    """The int32 codes behind a DequantizeLinear; their zero point is 0 and not written."""
+    node = None if value is None else value.producer()
+    return node.inputs[0] if node is not None and node.op_type == "DequantizeLinear" else None
 
 
 def _requantized(value: ir.Value) -> ir.Node | None:

@@ -84,8 +84,9 @@ class Writer:
         inputs = [
             self.constant(f"{stem}_quantized", tensor.codes),
             self.constant(f"{stem}_scale", tensor.scale),
-            self.constant(f"{stem}_zero_point", tensor.zero_point),
         ]
+        if tensor.codes.dtype != np.int32:  # a bias, whose zero point is 0 and is 4 bytes an element to say so
+            inputs.append(self.constant(f"{stem}_zero_point", tensor.zero_point))
         attributes = None if tensor.axis is None or tensor.scale.ndim == 0 else {"axis": tensor.axis}
         shape = ir.Shape(tensor.codes.shape)
         return self.node(

@@ -92,6 +92,13 @@ def test_no_float_weight_stays_in_the_file() -> None:
     assert max(value.const_value.size for value in floats if value.const_value) <= 8  # scales alone
 
 
+def test_a_bias_is_stored_without_the_zeros_of_its_zero_point() -> None:
+    _, int8 = quantized(residual_net())
+    integers = [name for name, value in int8.graph.initializers.items() if value.dtype == ir.DataType.INT32]
+    assert integers
+    assert all(name.endswith("_quantized") for name in integers)
+
+
 def test_a_clip_that_the_grid_implies_disappears_and_another_stays(tmp_path: Path) -> None:
     six = model(
         "g (float[1,3,6,6] x) => (float[1,4,2,2] y) { c = Conv(x, w) r = Clip(c, low, high) y = Conv(r, v) }",
