@@ -14,6 +14,7 @@ from deploycompress.calibration import collect
 from deploycompress.quantization.affine import Grid, pair_safe_scale, quantize_weight
 from deploycompress.quantization.plan import plan, required_tensors
 from deploycompress.quantization.qdq import emit_qdq
+from deploycompress.quantization.qoperator import to_qoperator
 from deploycompress.quantization.saturation import saturation, unsafe_channels
 from deploycompress.quantization.spec import QuantPlan
 from tests.quantization.nets import TARGET, feeds, residual_net, run, statistics
@@ -129,6 +130,24 @@ def test_a_pair_that_sums_to_the_limit_is_no_risk() -> None:
     made = plan(net, FULL_RANGE, collect(net, required_tensors(net, FULL_RANGE), inputs))
     found = saturation(net, made, emit_qdq(net, made), inputs)
     assert (found.layers[0].channels_at_risk, found.unsafe) == (1, {"y": 1})
+
+
+def test_unsafe_channels_of_both_layouts_are_the_same() -> None:
+    net = model(
+        """g (float[N,3,5,5] x) => (float[N,3] y) {
+            c = Conv(x, w0)  r = Relu(c)  f = Flatten(r)  m = MatMul(f, w1)  k = MatMul(m, w2)  y = Gemm(k, w3, b) }""",
+        w0=np.abs(normal(4, 3, 3, 3)),
+        w1=np.abs(normal(36, 8)),
+        w2=np.abs(normal(8, 6)),
+        w3=np.abs(normal(6, 3)),
+        b=normal(3),
+    )
+    written = emit_qdq(net, plan(net, FULL_RANGE, statistics(net, FULL_RANGE)))
+    operators = to_qoperator(written, contrib=True)
+    assert {"QLinearConv", "QLinearMatMul", "QGemm"} <= {node.op_type for node in operators.graph}
+    found = unsafe_channels(written)
+    assert len(found) == 4
+    assert list(unsafe_channels(operators).values()) == list(found.values())
 
 
 def test_groups_are_counted_apart() -> None:
