@@ -116,3 +116,24 @@ def test_what_does_not_scale_is_refused_and_untouched(body: str) -> None:
     assert made.scales == {}
     assert made.refusals[0][0] == "a"
     assert made.refusals[0][1].startswith(REFUSED[body])
+
+
+def test_channels_that_one_side_does_not_use_stay_as_they_are() -> None:
+    net = chain(seed=3)
+    for name, place in (("w", (0,)), ("v", (slice(None), 1))):
+        value = net.graph.initializers[name]
+        assert value.const_value is not None
+        data = value.const_value.numpy().copy()
+        data[place] = 0
+        value.const_value = ir.tensor(data, name=name)
+    made = equalize(net)
+    np.testing.assert_array_equal(made.scales["a"][:2], 1.0)
+    feed = feeds(net)[0]
+    expected, found = run(net, feed)["y"], run(made.model, feed)["y"]
+    # Rounding of two layers of float32 products, relative to the largest output.
+    assert np.abs(expected - found).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_what_does_not_scale_with_its_input_parts_two_convolutions() -> None:
+    made = equalize(chain("Sigmoid(a)"))
+    assert (made.scales, made.refusals) == ({}, ())
