@@ -178,7 +178,7 @@ def _table(
         for rounding in ("nearest", "awq", "gptq", "adaround"):
             began = time.process_time()
             spec = weight_spec(bits, 32, rounding=rounding)  # type: ignore[arg-type]
-            made = Weights(floats, TARGET, spec, statistics=seen)(frozenset()).model
+            made = Weights(floats, TARGET, spec, statistics=seen)({}).model
             packed = Session(models.serialize(made), ONE)
             took_s = time.process_time() - began
             speedups = [quick_compare(plain, packed, feed).speedup for feed in feeds[1:]]

@@ -77,13 +77,13 @@ def quantize(
     eval_limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples of --eval.")] = None,
     max_drop: Annotated[
         str | None,
-        typer.Option(help="The most the metric may lose, in points: 1% or 0.01. Layers are left float until it holds."),
+        typer.Option(help="The most the metric may lose, in points: 1% or 0.01. Layers widen until it holds."),
     ] = None,
     min_agreement: Annotated[
         str | None,
         typer.Option(help="The least share of decisions equal to the float model's, without labels: 99%."),
     ] = None,
-    budget: Annotated[float, typer.Option(min=0, help="Seconds to look for layers to leave float.")] = 300.0,
+    budget: Annotated[float, typer.Option(min=0, help="Seconds to look for layers to widen or leave float.")] = 300.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what every node and tensor would become, and write no model.")
     ] = False,

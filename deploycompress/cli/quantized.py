@@ -60,16 +60,24 @@ def _print_goal(kept: Kept, bytes_before: int, write: Write) -> None:
     def row(trial: Trial) -> tuple[object, ...]:
         speed = "not measured" if trial.comparison is None else words.ratio_interval(trial.comparison)
         smaller = words.smaller(bytes_before / trial.size_bytes)
-        mark = "written" if trial.float_layers == kept.float_layers else ""
-        return (len(trial.float_layers), words.size(trial.size_bytes), smaller, speed, trial.said, mark)
+        mark = "written" if (trial.float_layers, trial.promoted) == (kept.float_layers, kept.promoted) else ""
+        wider = [_promoted(trial)] if has_wider else []
+        return (*wider, len(trial.float_layers), words.size(trial.size_bytes), smaller, speed, trial.said, mark)
 
+    has_wider = any(trial.promoted for trial in kept.trials)
     if kept.baseline is not None:
         write(f"float model: {kept.baseline.metric} {words.metric(kept.baseline)} on {kept.samples:,} samples")
-    headers = ("float for accuracy", "size", "", "against float", "accuracy", "")
+    headers = (*(["promoted"] if has_wider else []), "float for accuracy", "size", "", "against float", "accuracy", "")
     write(render(headers, [row(trial) for trial in kept.pareto]))
     write(f"{kept.limit}: {'met' if kept.met else 'NOT MET'} after {_models(len(kept.trials))} ({kept.ended})")
     for note in kept.notes:
         write(f"note: {note}")
+
+
+def _promoted(trial: Trial) -> str:
+    """As in "2 to 4 bits, 1 to 8 bits"."""
+    counted = sorted(Counter(trial.promoted.values()).items())
+    return ", ".join(f"{count} to {bits} bits" for bits, count in counted) or "0"
 
 
 def _models(count: int) -> str:

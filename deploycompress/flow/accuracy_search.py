@@ -1,10 +1,12 @@
-"""quantized graph that misses a limit + layers by harm -> the one that meets it with the fewest layers float.
+"""quantized graph that misses a limit + steps by harm -> the one that meets it with the fewest steps taken.
 
-1. The k most harmful layers become float: k doubles until the limit is met, then bisection between the last two.
-2. Trimming: each of them, the least harmful first, is quantized again where the limit still holds.
+A step makes one layer wider: the next wider code where the form has one, else float.
 
-Every trial is a whole model on all evaluation samples, because errors of layers partly cancel. More float layers need
-not mean a better score, so bisection finds a k that holds and not certainly the least one; trimming makes up for it.
+1. The k most harmful steps are taken: k doubles until the limit is met, then bisection between the last two.
+2. Trimming: each of them, the least harmful first, is taken back where the limit still holds.
+
+Every trial is a whole model on all evaluation samples, because errors of layers partly cancel. More steps need not mean
+a better score, so bisection finds a k that holds and not certainly the least one; trimming makes up for it.
 """
 
 from __future__ import annotations
@@ -12,19 +14,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from deploycompress import model as models
 from deploycompress.flow.draft import Draft
 from deploycompress.flow.gate import external_bytes
 from deploycompress.flow.judge import Judge
-from deploycompress.flow.making import Made
+from deploycompress.flow.making import Choice, Made
 from deploycompress.flow.sensitivity import Sensitivity
 from deploycompress.measurement.compare import quick_compare
+from deploycompress.quantization.spec import FLOAT, Width
 from deploycompress.records.measured import Accuracy, Comparison, Fidelity
 from deploycompress.records.progress import Track
 from deploycompress.runtime.session import Feed, Session
 
 _TIMED_S = 0.6
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Trial:
     """A model that was tried.
 
     Attributes:
-        float_layers: First output names of the layers that accuracy made float.
+        widths: Bits of the weights of the layers that accuracy made wider, by first output name; 32 is float.
         size_bytes: Size of the file.
         accuracy: The metric with its drop; None where agreement is judged.
         fidelity: Outputs against the float model.
@@ -41,7 +46,7 @@ class Trial:
         said: The judged figure in words.
     """
 
-    float_layers: tuple[str, ...]
+    widths: Mapping[str, Width]
     size_bytes: int
     accuracy: Accuracy | None
     fidelity: Fidelity | None
@@ -53,6 +58,16 @@ class Trial:
     def met(self) -> bool:
         """Whether it meets the limit."""
         return self.shortfall <= 0
+
+    @property
+    def float_layers(self) -> tuple[str, ...]:
+        """Those that became float."""
+        return tuple(name for name, width in self.widths.items() if width == FLOAT)
+
+    @property
+    def promoted(self) -> dict[str, Width]:
+        """Those that got a wider code."""
+        return {name: width for name, width in self.widths.items() if width != FLOAT}
 
 
 class _Ended(Exception):
@@ -76,7 +91,7 @@ class Search:
 
     drafted: Draft
     judge: Judge
-    released: Mapping[str, str]
+    released: Mapping[str, Choice]
     timed: Feed | None
     budget_s: float
     track: Track
@@ -96,19 +111,19 @@ class Search:
         return min(self.trials, key=_rank)
 
     def run(self, made: Made, order: Callable[[], Sequence[Sensitivity]]) -> None:
-        """Tries `made`; where it misses the limit, leaves layers float until one meets it or the budget is spent.
+        """Tries `made`; where it misses the limit, takes steps until one meets it or the budget is spent.
 
         Args:
             made: The graph with as few float layers as it can have.
-            order: Gives the layers, the most harmful first; it is asked only where the search needs them.
+            order: Gives the steps, the most harmful not to take first, those of one layer in order of width; it is
+                asked only where the search needs them.
         """
         started = time.monotonic()
         try:
             if self._try(made, {}).met:
                 self.ended = "the first model met the limit"
                 return
-            layers = order()
-            self._search(layers, lambda: time.monotonic() - started > self.budget_s)
+            self._search(order(), lambda: time.monotonic() - started > self.budget_s)
             self.ended = "every layer was considered"
         except _Ended:
             self.ended = f"the budget of {self.budget_s:g} s was spent"
@@ -117,29 +132,34 @@ class Search:
                 raise
             self.ended = "interrupted"
 
-    def _search(self, layers: Sequence[Sensitivity], spent: Callable[[], bool]) -> None:
-        reasons = {each.node: _reason(each, rank, len(layers)) for rank, each in enumerate(layers, 1)}
-        names = list(reasons)
+    def _search(self, steps: Sequence[Sensitivity], spent: Callable[[], bool]) -> None:
+        ranked = [
+            (each.node, Choice(each.wider, _reason(each, rank, len(steps)))) for rank, each in enumerate(steps, 1)
+        ]
 
-        def holds(chosen: Sequence[str]) -> bool:
+        def holds(chosen: Sequence[tuple[str, Choice]]) -> bool:
+            choices = dict(chosen)  # of the steps of one layer the last, and widest, one counts
+            widths = {name: choice.width for name, choice in choices.items()}
+            for trial in self.trials:
+                if trial.widths == widths:
+                    return trial.met
             if spent():
                 raise _Ended
-            released = {name: reasons[name] for name in chosen}
-            return self._try(self.drafted.made({**self.released, **released}), released).met
+            return self._try(self.drafted.made({**self.released, **choices}), widths).met
 
-        count = fewest(len(names) - 1, lambda k: holds(names[:k]))
+        count = fewest(len(ranked) - 1, lambda k: holds(ranked[:k]))  # with the last one nothing would be quantized
         if count is not None:
-            trimmed(names[:count], holds)
+            trimmed(ranked[:count], holds)
 
-    def _try(self, made: Made, released: dict[str, str]) -> Trial:
+    def _try(self, made: Made, widths: Mapping[str, Width]) -> Trial:
         content = models.serialize(made.model)
         session = Session(content, self.judge.original.session.config, weights_dir=models.weights_dir(made.model))
         number = len(self.trials) + 1
         score = self.judge(
-            session, lambda items, _, total=None: self.track(items, f"trial {number}: {len(released)} float", total)
+            session, lambda items, _, total=None: self.track(items, f"trial {number}: {len(widths)} wider", total)
         )
         trial = Trial(
-            float_layers=tuple(released),
+            widths=widths,
             size_bytes=len(content) + external_bytes(made.model),
             accuracy=score.evaluation.accuracy,
             fidelity=score.evaluation.fidelity,
@@ -159,13 +179,16 @@ class Search:
 
 
 def _rank(trial: Trial) -> tuple[float, float]:
-    """The smaller the better: those that meet the limit by their float layers, the others behind by their shortfall."""
-    return (0.0, len(trial.float_layers)) if trial.met else (1.0, trial.shortfall)
+    """The smaller the better: those that meet the limit by how much is wider, the others behind by their shortfall."""
+    return (0.0, sum(trial.widths.values())) if trial.met else (1.0, trial.shortfall)
 
 
-def _reason(layer: Sensitivity, rank: int, count: int) -> str:
-    left = f"alone quantized it leaves {layer.sqnr_db:.1f} dB at the output"
-    return f"float for accuracy: {left} (rank {rank} of {count})"
+def _reason(step: Sensitivity, rank: int, count: int) -> str:
+    became = "float" if step.wider == FLOAT else f"promoted to {step.wider} bits"
+    alone = "quantized" if step.width is None else f"in {step.width} bits"
+    return (
+        f"{became} for accuracy: alone {alone} it leaves {step.sqnr_db:.1f} dB at the output (rank {rank} of {count})"
+    )
 
 
 def fewest(most: int, holds: Callable[[int], bool]) -> int | None:
@@ -183,11 +206,11 @@ def fewest(most: int, holds: Callable[[int], bool]) -> int | None:
     return high
 
 
-def trimmed(names: Sequence[str], holds: Callable[[Sequence[str]], bool]) -> tuple[str, ...]:
-    """Those of `names` that are left when each, from the last, is dropped where the others hold; one at least stays."""
-    kept = list(names)
-    for name in reversed(names):
-        rest = [each for each in kept if each != name]
+def trimmed(steps: Sequence[T], holds: Callable[[Sequence[T]], bool]) -> tuple[T, ...]:
+    """Those of `steps` that are left when each, from the last, is dropped where the others hold; one at least stays."""
+    kept = list(steps)
+    for step in reversed(steps):
+        rest = [each for each in kept if each != step]
         if rest and holds(rest):
             kept = rest
     return tuple(kept)

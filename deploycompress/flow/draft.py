@@ -1,4 +1,4 @@
-"""float model, open + form -> everything that quantized graphs of it are made from, for any nodes left float."""
+"""float model, open + form -> everything that quantized graphs of it are made from, for any widths of single layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deploycompress.flow.floats import rewrite
 from deploycompress.flow.gathering import FromSamples, Gather
 from deploycompress.flow.given import Given
 from deploycompress.flow.half import Half
-from deploycompress.flow.making import Dynamic, Made, Maker, Static
+from deploycompress.flow.making import Choice, Dynamic, Made, Maker, Static
 from deploycompress.flow.origins import FromFile
 from deploycompress.flow.planner import Planner
 from deploycompress.flow.preparations import GRAM_BYTES, GRAM_ROWS, Preparation, prepare
@@ -25,13 +25,14 @@ from deploycompress.flow.weights import Weights
 from deploycompress.model.versions import check
 from deploycompress.passes.graph import opset
 from deploycompress.quantization.candidates import WEIGHTED
+from deploycompress.quantization.spec import FLOAT
 from deploycompress.quantization.weight_only import weight_spec
 from deploycompress.quantization.wide import MIN_OPSET_WIDE
 from deploycompress.records.formats import Format
 from deploycompress.records.progress import Track
 from deploycompress.targets import Target
 
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NONE: Mapping[str, Choice] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,14 @@ class Draft:
     maker: Maker
     preparations: tuple[Preparation, ...] = ()
 
-    def made(self, released: Mapping[str, str] = _NONE) -> Made:
-        """The quantized graph that leaves the nodes `released` float too (reason by first output name)."""
-        made = self.maker(self.excluded | released.keys())
+    def made(self, choices: Mapping[str, Choice] = _NONE) -> Made:
+        """The quantized graph with these widths of single layers (by first output name), and their reasons."""
+        widths = {name: choice.width for name, choice in choices.items()}
+        made = self.maker(widths | dict.fromkeys(self.excluded, FLOAT))
         planned = dict(made.plan.nodes)
-        for name, reason in released.items():
-            if name in planned:
-                planned[name] = replace(planned[name], reason=reason)
+        for name, choice in choices.items():
+            if name in planned and (planned[name].form == "float") == (choice.width == FLOAT):
+                planned[name] = replace(planned[name], reason=choice.reason)
         return replace(made, plan=replace(made.plan, nodes=planned))
 
 

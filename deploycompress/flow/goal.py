@@ -25,7 +25,7 @@ class Goal:
         labels: File of labels.
         output: Name of the output that `max_drop` is about; None for the first.
         limit: At most so many evaluation samples.
-        budget_s: Seconds that the search for layers to leave float may take.
+        budget_s: Seconds that the search for layers to promote or to leave float may take.
     """
 
     max_drop: float | None = None

@@ -6,6 +6,7 @@ what would overflow stays float32. Where it only stores weights in half, nothing
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -17,6 +18,7 @@ from deploycompress.flow.making import Made
 from deploycompress.passes import shapes
 from deploycompress.quantization.half import MIN_OPSET, computes, plan_half
 from deploycompress.quantization.half_emit import emit_half
+from deploycompress.quantization.spec import Bits, Width
 from deploycompress.runtime.session import Feed, SessionConfig
 from deploycompress.targets import Target
 
@@ -43,14 +45,19 @@ class Half:
     gather: FromSamples | None = None
     statistics: Statistics | None = None
 
-    def __call__(self, excluded: frozenset[str]) -> Made:
+    @property
+    def wider(self) -> tuple[Bits, ...]:
+        """See `Maker`."""
+        return ()
+
+    def __call__(self, widths: Mapping[str, Width]) -> Made:
         """See `Maker`."""
         floats = models.raise_opset(self.floats, MIN_OPSET)
         compute = computes(self.target)
         if compute and self.statistics is None and self.dtype == ir.DataType.FLOAT16:
             self.statistics = self._measured()
         seen = self.statistics
-        plan = plan_half(floats, self.target, self.dtype, seen, excluded)
+        plan = plan_half(floats, self.target, self.dtype, seen, frozenset(widths))
         used = 0 if seen is None or self.gather is None else seen.samples
         return Made(plan, emit_half(floats, plan, self.dtype, compute=compute), used)
 

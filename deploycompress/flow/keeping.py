@@ -10,8 +10,9 @@ from deploycompress.flow.draft import Draft
 from deploycompress.flow.evaluate import Evaluation
 from deploycompress.flow.given import Given
 from deploycompress.flow.judge import Judge
-from deploycompress.flow.making import Made
+from deploycompress.flow.making import Choice, Made
 from deploycompress.flow.sensitivity import Sensitivity, sensitivities
+from deploycompress.quantization.spec import Width
 from deploycompress.records.measured import Accuracy
 from deploycompress.records.progress import Track
 from deploycompress.runtime.session import Feed
@@ -30,7 +31,8 @@ class Kept:
         fingerprint: Of them.
         samples: How many.
         float_layers: Layers that are float for accuracy, by the name of their first output.
-        order: The layers by harm, the worst first; empty where the first model met the limit.
+        promoted: Layers that got a wider code for accuracy, with its bits.
+        order: The steps by harm, the worst first; empty where the first model met the limit.
         trials: Every model tried, in order.
         pareto: Those that no other beats in both size and score, smallest first.
         ended: Why the search ended.
@@ -45,6 +47,7 @@ class Kept:
     fingerprint: str
     samples: int
     float_layers: tuple[str, ...]
+    promoted: Mapping[str, Width]
     order: tuple[Sensitivity, ...]
     trials: tuple[Trial, ...]
     pareto: tuple[Trial, ...]
@@ -55,7 +58,7 @@ class Kept:
 def keep_accuracy(
     drafted: Draft,
     made: Made,
-    released: Mapping[str, str],
+    released: Mapping[str, Choice],
     judge: Judge,
     floats: Evaluation,
     given: Given,
@@ -97,6 +100,7 @@ def keep_accuracy(
         fingerprint=judge.samples.fingerprint,
         samples=judge.samples.examples,
         float_layers=chosen.float_layers,
+        promoted=chosen.promoted,
         order=tuple(order),
         trials=tuple(search.trials),
         pareto=pareto(search.trials, chosen),

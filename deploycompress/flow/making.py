@@ -1,7 +1,12 @@
-"""nodes to leave float -> the plan and the quantized graph; one maker a form, and nothing behind asks which it is."""
+"""widths of single layers -> the plan and the quantized graph; one maker a form, and nothing behind asks which it is.
+
+A layer has the width that the form gives it, or one chosen for it alone: 32 bits, which is float, in every form; and in
+the weight-only form the wider codes too.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +17,7 @@ from deploycompress.quantization.dynamic import emit_dynamic
 from deploycompress.quantization.plan import plan_dynamic
 from deploycompress.quantization.qdq import emit_qdq
 from deploycompress.quantization.qoperator import to_qoperator
-from deploycompress.quantization.spec import QuantPlan
+from deploycompress.quantization.spec import Bits, QuantPlan, Width
 from deploycompress.records.formats import Layout
 from deploycompress.targets import Target
 
@@ -32,11 +37,29 @@ class Made:
     samples: int = 0
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What one layer becomes instead of what the form makes of it.
+
+    Attributes:
+        width: Bits of its weight; 32 is float.
+        reason: Why, in words.
+    """
+
+    width: Width
+    reason: str
+
+
 class Maker(Protocol):
     """Quantizes one float graph, in one form, as often as it is asked."""
 
-    def __call__(self, excluded: frozenset[str]) -> Made:
-        """The quantized graph with these nodes (names of their first outputs) left float."""
+    @property
+    def wider(self) -> tuple[Bits, ...]:
+        """Widths between that of the form and float that single layers can have, narrowest first."""
+        ...
+
+    def __call__(self, widths: Mapping[str, Width]) -> Made:
+        """The quantized graph in which these nodes (by first output name) have another width than the form says."""
         ...
 
 
@@ -52,9 +75,14 @@ class Static:
     planner: Planner
     layout: Layout = "qdq"
 
-    def __call__(self, excluded: frozenset[str]) -> Made:
+    @property
+    def wider(self) -> tuple[Bits, ...]:
         """See `Maker`."""
-        plan = self.planner.plan(excluded)
+        return ()
+
+    def __call__(self, widths: Mapping[str, Width]) -> Made:
+        """See `Maker`."""
+        plan = self.planner.plan(frozenset(widths))
         assert self.planner.statistics is not None
         model = emit_qdq(self.planner.floats, plan)
         if self.layout == "qoperator":
@@ -74,7 +102,12 @@ class Dynamic:
     floats: ir.Model
     target: Target
 
-    def __call__(self, excluded: frozenset[str]) -> Made:
+    @property
+    def wider(self) -> tuple[Bits, ...]:
         """See `Maker`."""
-        plan = plan_dynamic(self.floats, self.target, excluded)
+        return ()
+
+    def __call__(self, widths: Mapping[str, Width]) -> Made:
+        """See `Maker`."""
+        plan = plan_dynamic(self.floats, self.target, frozenset(widths))
         return Made(plan, emit_dynamic(self.floats, plan))

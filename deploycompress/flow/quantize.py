@@ -77,7 +77,7 @@ def quantize(
         exclude: Globs over node and tensor names of `source` to leave float.
         accept_data: Calibrate on samples that the data doctor rejects; what it found stands in the notes.
         measure: Whether latency takes part: layers that are faster float stay float, and the result is timed.
-        goal: What accuracy or agreement it must keep; layers are left float until it does.
+        goal: What accuracy or agreement it must keep; layers get wider codes or are left float until it does.
         track: Shows progress.
 
     Raises:

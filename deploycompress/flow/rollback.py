@@ -17,11 +17,11 @@ import onnx_ir as ir
 from deploycompress import model as models
 from deploycompress.flow.draft import Draft
 from deploycompress.flow.layer_times import LayerTimes, profiled, tagged, tags
-from deploycompress.flow.making import Made
+from deploycompress.flow.making import Choice, Made
 from deploycompress.flow.min_cut import SINK, SOURCE, Network
 from deploycompress.measurement.compare import MIN_EFFECT, quick_compare
 from deploycompress.quantization.candidates import WEIGHTED, key
-from deploycompress.quantization.spec import QuantPlan
+from deploycompress.quantization.spec import FLOAT, QuantPlan
 from deploycompress.runtime.session import Feed, Session, SessionConfig
 
 _MARGIN = 0.05  # of the time in 8 bits: a layer that is faster float by less is within the noise of a profile
@@ -43,7 +43,7 @@ class RolledBack:
     """
 
     made: Made
-    released: dict[str, str]
+    released: dict[str, Choice]
     notes: tuple[str, ...] = ()
 
 
@@ -104,7 +104,7 @@ class Costs:
     after: LayerTimes
     tag_of: dict[str, str]
 
-    def cheapest(self) -> tuple[dict[str, str], float]:
+    def cheapest(self) -> tuple[dict[str, Choice], float]:
         """The quantized layers that are better float, with the reason, by first output; and the microseconds saved."""
         network = Network()
         layers = dict(self._layers())
@@ -116,7 +116,7 @@ class Costs:
         stay = network.source_side()
         back = {name: layers[name] for name in layers if name not in stay}
         gain = sum(int8_us - float_us for float_us, int8_us in back.values())
-        return {name: _reason(*times) for name, times in back.items()}, gain
+        return {name: Choice(FLOAT, _reason(*times)) for name, times in back.items()}, gain
 
     @cached_property
     def _tags(self) -> dict[str, str]:

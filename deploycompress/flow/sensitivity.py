@@ -5,11 +5,14 @@
 One layer at a time rather than all but one: where a single layer spoils the result, taking another one back changes
 nothing that could be seen, and the order behind the worst would be noise. Errors of several layers partly cancel, so
 the sum of these figures is no forecast of the whole; they give an order, and the search judges whole models.
+
+Where the form has wider codes, each layer is looked at in every width, and has a step from each to the next: 2 bits ->
+4 -> 8 -> float. The steps of all layers are in one order, by what is lost where the step is not taken.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -18,9 +21,10 @@ from deploycompress import model as models
 from deploycompress.calibration.settling import rounds
 from deploycompress.data import Samples
 from deploycompress.flow.draft import Draft
-from deploycompress.flow.making import Made
+from deploycompress.flow.making import Choice, Made
 from deploycompress.measurement.fidelity import FidelityMeter
 from deploycompress.quantization.candidates import WEIGHTED
+from deploycompress.quantization.spec import FLOAT, Width
 from deploycompress.records.progress import Track
 from deploycompress.runtime.session import Feed, Session, SessionConfig
 
@@ -30,25 +34,31 @@ _BATCH = 8
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What one layer costs.
+    """What one layer costs at one width, and the width that would mend it.
 
     Attributes:
         node: Name of its first output.
         name: Its name.
         op_type: Operator.
         sqnr_db: Signal to noise at the outputs with this layer alone quantized, in decibels; inf where nothing changes.
+        width: Bits of its weight there; None for what the form gives it.
+        wider: The next width it can have; 32 is float.
     """
 
     node: str
     name: str
     op_type: str
     sqnr_db: float
+    width: Width | None
+    wider: Width
 
 
 def sensitivities(
-    drafted: Draft, made: Made, released: Mapping[str, str], original: Session, samples: Samples, track: Track
+    drafted: Draft, made: Made, released: Mapping[str, Choice], original: Session, samples: Samples, track: Track
 ) -> tuple[Sensitivity, ...]:
-    """The quantized layers of `made`, the most harmful first.
+    """The steps that the quantized layers of `made` can take, the most harmful not to take first.
+
+    Steps of one layer are in order of width.
 
     Args:
         drafted: Makes quantized graphs.
@@ -59,16 +69,30 @@ def sensitivities(
         track: Shows progress.
     """
     layers = quantized_layers(made)
+    steps = [(name, width, wider) for name in layers for width, wider in _steps(drafted, made, name)]
     first = next(iter(rounds(len(samples))), range(len(samples)))
     feeds = [batch.feed for batch in islice(samples.picked(list(first)[:_SAMPLES]).batches(_BATCH), _SAMPLES)]
     reference = [original.run(feed) for feed in feeds]
-    found = []
-    for name in track(layers, "quantizing one layer at a time", len(layers)):
-        alone = drafted.made({**released, **{other: "" for other in layers if other != name}})
+    found: list[Sensitivity] = []
+    for name, width, wider in track(steps, "quantizing one layer at a time", len(steps)):
+        others = {other: Choice(FLOAT, "") for other in layers if other != name}
+        own = {} if width is None else {name: Choice(width, "")}
+        alone = drafted.made({**released, **others, **own})
         planned = made.plan.nodes[name]
         noise = _sqnr_db(alone, feeds, reference, original.config)
-        found.append(Sensitivity(name, planned.name, planned.op_type, noise))
+        if found and found[-1].node == name:  # a wider code that seems worse would be tried before the narrower one
+            noise = max(noise, found[-1].sqnr_db)
+        found.append(Sensitivity(name, planned.name, planned.op_type, noise, width, wider))
     return tuple(sorted(found, key=lambda each: each.sqnr_db))
+
+
+def _steps(drafted: Draft, made: Made, name: str) -> Iterator[tuple[Width | None, Width]]:
+    """Each width that a layer can have with the next wider one; the first is that of the form."""
+    spec = made.plan.nodes[name].weight
+    width: Width | None = None
+    for wider in (*(bits for bits in drafted.maker.wider if spec is None or bits > spec.bits), FLOAT):
+        yield width, wider
+        width = wider
 
 
 def quantized_layers(made: Made) -> tuple[str, ...]:

@@ -30,6 +30,9 @@ from deploycompress.quantization.weight_only import is_transposed, matrix
 EXPONENTS = tuple(np.arange(20) / 20)
 _LEAST_MAGNITUDE = 1e-4
 
+Readers = tuple[tuple[str, WeightSpec], ...]
+Scale = tuple[NDArray[np.float64], float]
+
 
 def channel_scale(gram: NDArray[np.float64], exponent: float) -> NDArray[np.float64]:
     """The s [K] of one exponent."""
@@ -41,14 +44,14 @@ def channel_scale(gram: NDArray[np.float64], exponent: float) -> NDArray[np.floa
 
 
 def best_scale(
-    weights: Sequence[NDArray[np.floating]], gram: NDArray[np.float64], spec: WeightSpec
+    weights: Sequence[tuple[NDArray[np.floating], WeightSpec]], gram: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
     """The s [K] with the least output error of all `weights` [K, N] that read a tensor, and its exponent."""
     best, least = (np.ones(len(gram)), 0.0), np.inf
     for exponent in EXPONENTS:
         scale = channel_scale(gram, exponent)[:, None]
         error = 0.0
-        for weight in weights:
+        for weight, spec in weights:
             scaled = (weight * scale).astype(np.float32)
             difference = weight - quantize_blocks(scaled, spec).dequantize() / scale
             error += float(np.einsum("kn,kn->", difference, gram @ difference))
@@ -58,7 +61,7 @@ def best_scale(
 
 
 def rescaled(
-    model: ir.Model, plan: QuantPlan, grams: Mapping[LayerInput, Gram]
+    model: ir.Model, plan: QuantPlan, grams: Mapping[LayerInput, Gram], known: dict[Readers, Scale]
 ) -> tuple[ir.Model, dict[LayerInput, Gram], dict[str, str]]:
     """The float graph with the inputs of its weight-only layers rescaled; its outputs are the same up to rounding.
 
@@ -66,11 +69,12 @@ def rescaled(
         model: The float graph.
         plan: Which layers are weight-only, and how their weights are stored.
         grams: Second moments of their inputs.
+        known: Scales found before for this model and these moments: those are not searched again, the rest is added.
 
     Returns:
         The graph; the second moments of what its layers read; and a sentence on each layer, by first output name.
     """
-    specs = {name: planned.weight for name, planned in plan.nodes.items() if planned.form == "weight-only"}
+    specs = {name: p.weight for name, p in plan.nodes.items() if p.form == "weight-only" and p.weight is not None}
     nodes = {key(node): node for node in model.graph if key(node) in specs and node.op_type != "Gather"}
     found, refusals = sites(model, nodes)
     chosen: dict[str, Smoothing] = {}
@@ -82,9 +86,12 @@ def rescaled(
         if layer is None or not grams.keys() >= set(layers.values()) or len(layers) < len(site.products):
             refusals[site.tensor] = "a layer that reads it is not stored in few bits"
             continue
-        spec = next(spec for name in layers if (spec := specs[name]) is not None)
-        weights = [_matrix(nodes[name]) for name in layers]
-        scale, exponent = best_scale(weights, grams[layer].products[0], replace(spec, rounding="nearest"))
+        rounded = {name: replace(specs[name], rounding="nearest") for name in layers}
+        readers = tuple(rounded.items())
+        if readers not in known:
+            weights = [(_matrix(nodes[name]), spec) for name, spec in readers]
+            known[readers] = best_scale(weights, grams[layer].products[0])
+        scale, exponent = known[readers]
         words |= dict.fromkeys(layers, f"input channels rescaled with exponent {exponent:.2f}")
         if exponent > 0.0:
             chosen[site.tensor] = Smoothing(scale, np.zeros(len(scale)))

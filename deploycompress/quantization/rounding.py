@@ -8,6 +8,7 @@ Source: see `gptq`, `adaround`, `awq`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -43,8 +44,16 @@ def rounded(weight: NDArray[np.floating], gram: NDArray[np.float64], spec: Weigh
     return assembled(shifted.T + middle, scale, zero_point, spec)
 
 
-def rounded_weights(model: ir.Model, plan: QuantPlan, grams: Mapping[LayerInput, Gram]) -> dict[str, QuantizedTensor]:
+def rounded_weights(
+    model: ir.Model, plan: QuantPlan, grams: Mapping[LayerInput, Gram], known: dict[bytes, QuantizedTensor]
+) -> dict[str, QuantizedTensor]:
     """Codes [K, N] of every weight of a weight-only plan that is not simply rounded, by first output name.
+
+    Args:
+        model: The float graph.
+        plan: Says which, and how.
+        grams: Second moments of the inputs.
+        known: Codes by the content they follow from: what is found there is not computed again, the rest is added.
 
     Raises:
         UnsupportedError: The second moments of an input are missing.
@@ -63,5 +72,16 @@ def rounded_weights(model: ir.Model, plan: QuantPlan, grams: Mapping[LayerInput,
                 remedy="give --calib DIR, or --algorithm nearest",
             )
         values = matrix(weight.const_value, transposed=is_transposed(node))
-        found[key(node)] = rounded(values, gram.products[0], planned.weight)
+        content = _digest(values, gram.products[0], planned.weight)
+        if content not in known:
+            known[content] = rounded(values, gram.products[0], planned.weight)
+        found[key(node)] = known[content]
     return found
+
+
+def _digest(weight: NDArray[np.floating], gram: NDArray[np.float64], spec: WeightSpec) -> bytes:
+    """What the codes follow from, in short: reading it costs a thousandth of rounding it."""
+    digest = hashlib.blake2b(repr((spec, weight.shape)).encode())
+    for array in (weight, gram):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()

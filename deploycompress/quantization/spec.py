@@ -18,7 +18,10 @@ NodeForm = Literal["int8", "dynamic int8", "weight-only", "fp16", "bf16", "float
 Rounding = Literal["nearest", "gptq", "adaround", "awq"]
 Levels = Literal["uniform", "ternary", "binary"]
 Bits = Literal[8, 4, 2]
+Width = Bits | Literal[32]
 Placement = Literal["output", "input"]
+
+FLOAT: Literal[32] = 32
 
 
 @dataclass(frozen=True)

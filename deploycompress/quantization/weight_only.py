@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
@@ -37,6 +38,7 @@ from deploycompress.targets import Target
 
 BLOCKS = (16, 32, 64, 128, 256)  # others are not fused (8, 48 and 512 were tried)
 _WORTH_BYTES = 1 << 10
+_NONE: Mapping[str, WeightSpec] = MappingProxyType({})
 _OUTPUTS_OF_2_BITS = 4  # measured: with any other number the fused kernel of ONNX Runtime 1.31 computes nonsense
 
 
@@ -81,7 +83,11 @@ def require_supported(spec: WeightSpec, target: Target) -> None:
 
 
 def plan_weight_only(
-    model: ir.Model, target: Target, spec: WeightSpec, exclude: frozenset[str] = frozenset()
+    model: ir.Model,
+    target: Target,
+    spec: WeightSpec,
+    exclude: frozenset[str] = frozenset(),
+    promoted: Mapping[str, WeightSpec] = _NONE,
 ) -> QuantPlan:
     """Which MatMul, Gemm and lookup tables of the main graph are stored in few bits.
 
@@ -90,6 +96,7 @@ def plan_weight_only(
         target: Its opset limit decides what can be stored.
         spec: How weights are stored; lookup tables always take 8 bits a row.
         exclude: First output names of nodes to keep float.
+        promoted: How the weights of single nodes are stored instead, by first output name.
 
     Raises:
         UsageError: `spec` contradicts itself.
@@ -99,14 +106,15 @@ def plan_weight_only(
     nodes = {}
     for node in model.graph:
         if node.op_type in WEIGHTED and node.domain in ("", "ai.onnx"):
-            refusal = "excluded by the user" if key(node) in exclude else _why_float(node, spec)
+            own = promoted.get(key(node), spec)
+            refusal = "excluded by the user" if key(node) in exclude else _why_float(node, own)
             nodes[key(node)] = NodePlan(
                 key(node),
                 node.name or "",
                 node.op_type,
                 "float" if refusal else "weight-only",
-                refusal or _described(spec),
-                weight=None if refusal else spec,
+                refusal or _described(own),
+                weight=None if refusal else own,
             )
     readers = {key(node): node for node in model.graph}
     for name, planned in nodes.items():  # a weight that somebody reads in float stays in the file

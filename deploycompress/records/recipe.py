@@ -133,7 +133,7 @@ class Quantize(_Frozen):
     """`model` with the samples `calib` -> `output`, with the options of the command (`dynamic` is `form: dynamic`).
 
     `eval` with `max_drop` (1% or 0.01), or `min_agreement`, is the accuracy it must keep; `budget` the seconds it may
-    look for layers to leave float. `allow_slower` accepts a file for its size alone.
+    look for layers to widen or leave float. `allow_slower` accepts a file for its size alone.
     """
 
     kind: Literal["quantize"] = "quantize"

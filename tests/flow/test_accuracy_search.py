@@ -43,4 +43,4 @@ def test_the_front_holds_what_nothing_beats() -> None:
 
 
 def trial(size_bytes: int, shortfall: float) -> Trial:
-    return Trial((), size_bytes, None, None, None, shortfall, "")
+    return Trial({}, size_bytes, None, None, None, shortfall, "")

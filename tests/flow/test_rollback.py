@@ -67,4 +67,4 @@ def test_a_layer_without_a_time_stays() -> None:
     slow = LayerTimes(dict.fromkeys(order, 100.0), dict.fromkeys(order, 512))
     found, _ = Costs(net, plan, times, slow, tag_of).cheapest()
     assert set(found) == {"c1", "c2", "y"}
-    assert found["c1"] == "measured: 10 us float, 100 us int8 without the conversions that it needs"
+    assert found["c1"].reason == "measured: 10 us float, 100 us int8 without the conversions that it needs"

@@ -42,7 +42,7 @@ def test_dynamic_layers_of_two_operators_share_a_kernel() -> None:
         b=normal(8),
         w1=normal(8, 4),
     )
-    made = Dynamic(net, TARGET)(frozenset())
+    made = Dynamic(net, TARGET)({})
     ran = execute(made.model, {"x": normal(1, 8)}, CONFIG, runs=1).model
     assert kernels(made.plan, ran, 0).startswith("2 of 2 Gemm and MatMul run as DynamicQuantizeMatMul; 0 weights")
 

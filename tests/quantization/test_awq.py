@@ -56,7 +56,7 @@ def test_the_best_exponent_has_the_least_output_error_of_the_whole_grid() -> Non
     layer = correlated(0, 20, 64)
     rows = layer.rows * SPREAD
     weights = [layer.weight.T.astype(np.float32), normal(64, 9)]
-    scale, exponent = best_scale(weights, rows.T @ rows, SPEC)
+    scale, exponent = best_scale([(weight, SPEC) for weight in weights], rows.T @ rows)
 
     def error(r: float) -> float:
         s = channel_scale(rows.T @ rows, r)[:, None]
@@ -75,7 +75,7 @@ def test_rescaling_changes_no_output_and_moves_the_moments_along() -> None:
     config = SessionConfig(threads=1)
     grams = dict(collect(net, [], feeds, grams=layer_inputs(net), config=config).grams)
     plan = plan_weight_only(net, TARGET, SPEC)
-    after, moved, words = rescaled(net, plan, grams)
+    after, moved, words = rescaled(net, plan, grams, {})
     # One more rounding a factor, and sums of 64 products: float32.
     np.testing.assert_allclose(outputs(after, feeds[0])["y"], outputs(net, feeds[0])["y"], rtol=2e-4, atol=2e-3)
     again = collect(after, [], feeds, grams=layer_inputs(after), config=config).grams
@@ -101,7 +101,7 @@ def test_the_moments_behind_a_reshape_move_too() -> None:
     )
     feeds, config = [{"x": normal(2, 15, 64)}], SessionConfig(threads=1)
     grams = dict(collect(net, [], feeds, grams=layer_inputs(net), config=config).grams)
-    after, moved, _ = rescaled(net, plan_weight_only(net, TARGET, SPEC), grams)
+    after, moved, _ = rescaled(net, plan_weight_only(net, TARGET, SPEC), grams, {})
     again = collect(after, [], feeds, grams=layer_inputs(after), config=config).grams
     assert {layer.tensor for layer in again} == {"r", "n"}
     for layer, gram in again.items():  # float32 activations behind float64 sums
@@ -113,8 +113,8 @@ def test_rescaled_weights_lose_less_than_rounded_ones() -> None:
     feeds = [{"x": normal(30, 64, seed=seed)} for seed in range(3)]
     grams = dict(collect(net, [], feeds, grams=layer_inputs(net), config=SessionConfig(threads=1)).grams)
     plan = plan_weight_only(net, TARGET, SPEC)
-    after, moved, _ = rescaled(net, plan, grams)
-    awq = emit_weight_only(after, plan, rounded_weights(after, plan, moved))
+    after, moved, _ = rescaled(net, plan, grams, {})
+    awq = emit_weight_only(after, plan, rounded_weights(after, plan, moved, {}))
     plain = emit_weight_only(net, plan)
     feed = {"x": normal(200, 64, seed=9)}
     expected = outputs(net, feed)["y"]
@@ -131,6 +131,21 @@ def test_a_product_of_a_model_input_is_told_why_it_stays() -> None:
     plan = plan_weight_only(net, TARGET, SPEC)
     feeds = [{"x": normal(30, 64)}]
     grams = dict(collect(net, [], feeds, grams=layer_inputs(net), config=SessionConfig(threads=1)).grams)
-    after, _, words = rescaled(net, plan, grams)
+    after, _, words = rescaled(net, plan, grams, {})
     assert after is net
     assert words == {"y": "not rescaled: its input is an input of the model"}
+
+
+def test_layers_of_different_width_share_a_scale_that_is_searched_once() -> None:
+    net, known = normalized_net(), {}  # type: ignore[var-annotated]
+    feeds = [{"x": normal(30, 64)}]
+    grams = dict(collect(net, [], feeds, grams=layer_inputs(net), config=SessionConfig(threads=1)).grams)
+    rescaled(net, plan_weight_only(net, TARGET, SPEC), grams, known)
+    wide = WeightSpec(8, SPEC.block)
+    mixed = plan_weight_only(net, TARGET, SPEC, promoted={"q": wide})
+    rescaled(net, mixed, grams, known)
+    alike, different = known
+    assert [spec.bits for _, spec in alike] == [SPEC.bits, SPEC.bits]
+    assert {name: spec.bits for name, spec in different} == {"q": 8, "k": SPEC.bits}
+    known[different] = (np.ones(64), 0.0)  # what is known is not searched again
+    assert rescaled(net, mixed, grams, known)[2]["q"] == "input channels rescaled with exponent 0.00"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,7 +68,7 @@ def test_weights_of_a_plan_are_rounded_with_the_moments_of_their_inputs() -> Non
     feeds = [{"x": normal(50, 72, seed=seed)} for seed in range(4)]
     grams = collect(net, [], feeds, grams=layer_inputs(net), config=SessionConfig(threads=1)).grams
     plan = plan_weight_only(net, TARGET, WeightSpec(4, 16, rounding="gptq"))
-    codes = rounded_weights(net, plan, grams)
+    codes = rounded_weights(net, plan, grams, {})
     x = np.concatenate([feed["x"] for feed in feeds]).astype(np.float64)
     r = np.maximum(x @ normal(72, 40) + normal(1, 40), 0)
     for name, rows, weight in (("m", x, normal(72, 40)), ("y", r, normal(24, 40, seed=1).T)):
@@ -79,11 +81,27 @@ def test_missing_moments_are_an_error_that_names_the_layer() -> None:
     net = two_products()
     plan = plan_weight_only(net, TARGET, WeightSpec(4, 16, rounding="gptq"))
     with pytest.raises(UnsupportedError, match="gptq needs samples of what MatMul 'm' reads") as raised:
-        rounded_weights(net, plan, {})
+        rounded_weights(net, plan, {}, {})
     assert raised.value.remedy == "give --calib DIR, or --algorithm nearest"
 
 
 def test_plans_that_round_to_nearest_need_no_moments() -> None:
     net = two_products()
     moments: dict[LayerInput, Gram] = {}
-    assert rounded_weights(net, plan_weight_only(net, TARGET, WeightSpec(4, 16)), moments) == {}
+    assert rounded_weights(net, plan_weight_only(net, TARGET, WeightSpec(4, 16)), moments, {}) == {}
+
+
+def test_what_was_rounded_once_is_not_rounded_again_until_its_moments_or_grid_change() -> None:
+    net, known = two_products(), {}  # type: ignore[var-annotated]
+    feeds = [{"x": normal(50, 72, seed=seed)} for seed in range(2)]
+    grams = collect(net, [], feeds, grams=layer_inputs(net), config=SessionConfig(threads=1)).grams
+    spec, wide = WeightSpec(4, 16, rounding="gptq"), WeightSpec(8, 16, rounding="gptq")
+    first = rounded_weights(net, plan_weight_only(net, TARGET, spec), grams, known)
+    mixed = rounded_weights(net, plan_weight_only(net, TARGET, spec, promoted={"m": wide}), grams, known)
+    assert mixed["y"] is first["y"]
+    assert (mixed["m"].bits, first["m"].bits, len(known)) == (8, 4, 3)
+    again = rounded_weights(net, plan_weight_only(net, TARGET, spec), grams, known)
+    assert all(again[name] is first[name] for name in first)
+    other = {layer: replace(gram, products=1.5 * gram.products) for layer, gram in grams.items()}
+    moved = rounded_weights(net, plan_weight_only(net, TARGET, spec), other, known)
+    assert not any(moved[name] is first[name] for name in first)
