@@ -6,8 +6,7 @@ save -> run the file: fidelity on samples that took no part, latency, accuracy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,13 +17,13 @@ from deploycompress import data
 from deploycompress import model as models
 from deploycompress.calibration import LayerInput, collect
 from deploycompress.calibration.gram import Gram
-from deploycompress.data import Samples
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnsupportedError, UsageError
 from deploycompress.flow.agreement import difference
 from deploycompress.flow.evaluate import evaluate
 from deploycompress.flow.feeds import stable
 from deploycompress.flow.gate import Gate, run_steps
 from deploycompress.flow.given import Given, receive
+from deploycompress.flow.held_out import Part, shared_out
 from deploycompress.flow.pruned import GroupList, GroupRow, PruneResult
 from deploycompress.flow.selection import nodes_named
 from deploycompress.flow.source import check_output
@@ -39,13 +38,9 @@ from deploycompress.pruning.removal import Masks
 from deploycompress.quantization.candidates import key
 from deploycompress.records.measured import Accuracy
 from deploycompress.records.progress import Track, silent
-from deploycompress.runtime.session import Feed, Session
+from deploycompress.runtime.session import Session
 from deploycompress.targets import Target
 
-_SAMPLES = 128  # spread over those given: layers have far fewer weights for an output than these have rows
-_FEWEST = 8
-_HELD_OUT = 4  # every fourth sample decides instead of fitting
-_BATCH = 8
 _GRAM_BYTES = 2 << 30
 _FOLDS = ("FoldBatchNormalization", "FoldAffine")
 _EXCLUDED = "it runs through a layer that was excluded"
@@ -108,7 +103,7 @@ def prune(
     given = _received(source, target, calib, preprocess, tokenizer, limit, exclude, accept_data, track)
     floats, rewrites = _rewritten(given, target, keep_norms=score == "batchnorm")
     grouping, free, kept_whole = _groups(given, floats)
-    fit, held_out, notes = _shared_out(given.samples)
+    fit, held_out, notes = shared_out(given.samples)
     wanted = choice.counts(free, ratio, round_to)
     if not wanted:
         raise UnsupportedError(*_nothing(free, grouping))
@@ -170,19 +165,6 @@ def groups(source: Path, *, target: Target, exclude: Sequence[str] = (), track: 
     return GroupList(source, rewrites, tuple(GroupRow.of(group) for group in free), refused)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Some of the samples, several in a feed; re-iterable."""
-
-    samples: Samples
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __iter__(self) -> Iterator[Feed]:
-        return (batch.feed for batch in self.samples.batches(_BATCH))
-
-
 def _check(ratio: float, round_to: int, score: Score | None, calib: str | None) -> None:
     if not 0 < ratio < 1:
         raise UsageError(f"the ratio must lie between 0 and 1, not {ratio:g}", remedy="--ratio 0.5 removes half")
@@ -238,19 +220,6 @@ def _groups(given: Given, floats: ir.Model) -> tuple[Grouping, list[Group], list
     return grouping, [group for group in grouping.groups if group not in kept_whole], kept_whole
 
 
-def _shared_out(samples: Samples | None) -> tuple[_Part | None, _Part | None, tuple[str, ...]]:
-    """Samples that fit and others that decide, both spread over all of them; none where there are too few."""
-    if samples is None:
-        return None, None, ("no samples: nothing was repaired, and only weights decided what went",)
-    if len(samples) < _FEWEST:
-        return None, None, (f"{len(samples)} samples are too few to repair anything: {_FEWEST} or more are needed",)
-    spread = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), _SAMPLES)).round().astype(int)).tolist()
-    held_out = spread[_HELD_OUT - 1 :: _HELD_OUT]
-    fit = [position for position in spread if position not in held_out]
-    notes = () if samples.valid_for_accuracy else ("REPAIRED ON RANDOM DATA: scores and repair mean nothing",)
-    return _Part(samples.picked(fit)), _Part(samples.picked(held_out)), notes
-
-
 def _nothing(free: Sequence[Group], grouping: Grouping) -> tuple[str]:
     if free:
         return (f"nothing can go: the {len(free)} groups are too small for this ratio and rounding",)
@@ -259,7 +228,7 @@ def _nothing(free: Sequence[Group], grouping: Grouping) -> tuple[str]:
 
 
 def _grams(
-    floats: ir.Model, wanted: Mapping[Group, int], fit: _Part, given: Given, track: Track
+    floats: ir.Model, wanted: Mapping[Group, int], fit: Part, given: Given, track: Track
 ) -> Mapping[LayerInput, Gram]:
     """Second moments of what the layers behind the groups read."""
     rows = dict.fromkeys(reader.rows for group in wanted for reader in consumers(group))
