@@ -120,7 +120,7 @@ class _Part:
         their_steps, their_codes, their_slopes = self.steps[:, others], self.codes[:, others], self.slopes[:, others]
         inverse = 1 / (their_steps * energy[others])
         row = np.arange(len(code))
-        least = 1e-9 * step**2 * energy[j]  # below, it is the rounding of float64 sums, and moves would never end
+        least = 1e-9 * step**2 * energy[j]  # a gain below it is the rounding of float64 sums
         up, partner, answer = np.zeros(len(code)), np.zeros(len(code), np.int64), np.zeros(len(code))
         for sign in (-1.0, 1.0):
             shift = sign * step

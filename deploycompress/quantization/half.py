@@ -21,7 +21,7 @@ from deploycompress.calibration.statistics import TensorStatistics
 from deploycompress.passes import graph as g
 from deploycompress.passes import shapes
 from deploycompress.quantization.candidates import WEIGHTED, key
-from deploycompress.quantization.half_types import halves
+from deploycompress.quantization.half_types import halves, is_float32
 from deploycompress.quantization.spec import NodePlan, QuantPlan
 from deploycompress.quantization.weight_only import matrix
 from deploycompress.targets import Target
@@ -103,8 +103,8 @@ def _why_float(node: ir.Node, types: shapes.Shapes, half: ir.DataType, ranges: M
         return "it is written as a number, not as a tensor"
     if node.op_type in _TYPED_BY_ATTRIBUTE:
         return f"the type of {node.op_type} is written in it"
-    is_float = [_is_float(value, types) for value in node.inputs]
-    gives_float = [_is_float(value, types) for value in node.outputs]
+    is_float = [is_float32(value, types) for value in node.inputs]
+    gives_float = [is_float32(value, types) for value in node.outputs]
     if not any(is_float) and not any(gives_float):
         return "it has no float32 input or output"
     refusal = halves(node, types.opset, half, is_float, gives_float).refusal
@@ -128,14 +128,6 @@ def _why_out_of_range(node: ir.Node, half: ir.DataType, ranges: Mapping[str, Ten
         if node.op_type in _SUMS_SQUARES and value is node.inputs[0] and reach**2 > LARGEST / MARGIN:
             return f"{node.op_type} squares {value.name!r}, which reaches {reach:.3g}"
     return ""
-
-
-def _is_float(value: ir.Value | None, types: shapes.Shapes) -> bool:
-    if value is None:
-        return False
-    tensor = value.const_value
-    dtype = types.dtypes.get(value) or (tensor.dtype if tensor is not None else value.dtype)
-    return dtype == ir.DataType.FLOAT
 
 
 def _constants(node: ir.Node) -> list[ir.TensorProtocol]:

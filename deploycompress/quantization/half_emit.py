@@ -19,7 +19,7 @@ import onnx_ir as ir
 from deploycompress.passes import shapes
 from deploycompress.quantization.candidates import constant, key
 from deploycompress.quantization.half import EXCLUDED, LARGEST, MIN_OPSET, MOVERS, fits
-from deploycompress.quantization.half_types import halves
+from deploycompress.quantization.half_types import halves, is_float32
 from deploycompress.quantization.qdq import require_opset
 from deploycompress.quantization.spec import QuantPlan
 from deploycompress.quantization.weight_only import matrix
@@ -86,8 +86,8 @@ def _may_follow(node: ir.Node, doing: _Conversion) -> bool:
 
 def _convert(doing: _Conversion, node: ir.Node) -> None:
     """Makes a node compute in half."""
-    takes = [_is_float(value, doing) for value in node.inputs]
-    gives = [_is_float(value, doing) for value in node.outputs]
+    takes = [_computes(value, doing) for value in node.inputs]
+    gives = [_computes(value, doing) for value in node.outputs]
     found = halves(node, doing.types.opset, doing.half, takes, gives)
     for place, value in enumerate(node.inputs):
         if value is None or not takes[place]:
@@ -225,11 +225,6 @@ def _keep_captures(doing: _Conversion, graph: ir.Graph) -> None:
                 use.node.replace_input_with(use.idx, _cast(doing, value))
 
 
-def _is_float(value: ir.Value | None, doing: _Conversion) -> bool:
-    if value is None:
-        return False
-    if value in doing.halved:
-        return True
-    tensor = value.const_value
-    dtype = doing.types.dtypes.get(value) or (tensor.dtype if tensor is not None else value.dtype)
-    return dtype == ir.DataType.FLOAT
+def _computes(value: ir.Value | None, doing: _Conversion) -> bool:
+    """Whether a value is float32 in the graph as given."""
+    return value in doing.halved or is_float32(value, doing.types)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import onnx.defs
 import onnx_ir as ir
 
+from deploycompress.passes.shapes import Shapes
+
 FLOAT_TYPE = "tensor(float)"
 _TYPE_NAMES = {ir.DataType.FLOAT16: "tensor(float16)", ir.DataType.BFLOAT16: "tensor(bfloat16)"}
 
@@ -64,3 +66,11 @@ def halves(
             positions.add(position)
         found.append(frozenset(positions))
     return Halves(found[0], found[1])
+
+
+def is_float32(value: ir.Value | None, types: Shapes) -> bool:
+    """Whether a value, or the tensor behind it, is known to be float32."""
+    if value is None:
+        return False
+    tensor = value.const_value
+    return (types.dtypes.get(value) or (tensor.dtype if tensor is not None else value.dtype)) == ir.DataType.FLOAT
