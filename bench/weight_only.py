@@ -1,6 +1,6 @@
 """Weights in few bits: a 6 GB model in less memory than 1 GB; size, error and latency of every width and algorithm.
 
-    python bench/weight_only.py [large] [stories] [encoder]
+    python bench/weight_only.py [large] [stories] [encoder] [defaults]
 
 The large model is made of random bytes in a temporary folder (it needs 10 GB of disk) and quantized in a fresh process,
 whose memory is read from the kernel: anonymous memory, and the peak of what was resident, which counts pages of the
@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,17 +33,27 @@ from deploycompress.passes.pipelines import BEFORE_QUANTIZATION
 from deploycompress.quantization.half import plan_half
 from deploycompress.quantization.half_emit import emit_half
 from deploycompress.quantization.plan import layer_inputs
+from deploycompress.quantization.spec import Bits, Rounding, WeightSpec
 from deploycompress.quantization.weight_only import emit_weight_only, plan_weight_only, weight_spec
 from deploycompress.runtime.session import Feed, Session, SessionConfig
 
 TARGET = targets.load("server-cpu-avx2")
 LAYERS, WIDTH = 90, 4096  # 90 products of 64 MiB
 ONE = SessionConfig(threads=1)
+_ROUNDINGS: tuple[Rounding, ...] = ("nearest", "awq", "gptq", "adaround")
+_BITS: tuple[Bits, ...] = (8, 4, 2)
+_WIDTHS = [weight_spec(bits, 32, rounding=rounding) for bits in _BITS for rounding in _ROUNDINGS]
+_SHAPES = [
+    WeightSpec(4, block, symmetric=symmetric, rounding=rounding)
+    for rounding in _ROUNDINGS[::2]
+    for block in (16, 32, 64, 128, None)
+    for symmetric in (False, True)
+]
 
 
 def main(wanted: Iterable[str]) -> None:
     """Prints the tables."""
-    parts = {"large": large, "stories": stories, "encoder": encoder}
+    parts = {"large": large, "stories": stories, "encoder": encoder, "defaults": defaults}
     for name in tuple(wanted) or parts:
         parts[name]()
 
@@ -115,23 +126,68 @@ def _make_large(path: Path) -> None:
     models.save(ir.Model(graph, ir_version=10), path, external_data=True, stamp=False)
 
 
-def stories() -> None:
-    """A small language model: divergence from float32 on sequences it drew itself."""
+@dataclass(frozen=True)
+class Subject:
+    """A model, what it is calibrated and measured on, and how far other outputs are from its own.
+
+    Attributes:
+        title: What it is called.
+        measure: What the error is.
+        floats: The float graph.
+        calibration: Feeds for the second moments.
+        feeds: One for the error, and two for latency, of 1 and 8 rows.
+        error: Of outputs against those in float.
+    """
+
+    title: str
+    measure: str
+    floats: ir.Model
+    calibration: list[Feed]
+    feeds: list[Feed]
+    error: Callable[[np.ndarray, np.ndarray], float]
+
+
+def _divergence(expected: np.ndarray, got: np.ndarray) -> float:
+    """Mean KL of next-token distributions, from logits."""
+    shifted = (np.asarray(z - z.max(-1, keepdims=True), np.float64) for z in (expected, got))
+    p, q = (z - np.log(np.exp(z).sum(-1, keepdims=True)) for z in shifted)
+    return float((np.exp(p) * (p - q)).sum(-1).mean())
+
+
+def _relative(expected: np.ndarray, got: np.ndarray) -> float:
+    """RMS error over the spread."""
+    return float(np.sqrt(np.mean((expected - got) ** 2)) / np.std(expected))
+
+
+def _stories() -> Subject:
+    """A small language model, on sequences it drew itself."""
     folder = SHARED / "data/text/stories_sampled_ids.npz"
     with np.load(folder) as file:
         ids = file[file.files[0]].astype(np.int64)
     floats = open_source(SHARED / "models/text/stories260K.onnx")
-    calibration = [{"input_ids": row[None]} for row in ids[:8]]
-
-    def error(expected: np.ndarray, got: np.ndarray) -> str:
-        p, q = (z - np.log(np.exp(z).sum(-1, keepdims=True)) for z in (expected, got))
-        return f"{float((np.exp(p) * (p - q)).sum(-1).mean()):.4f}"
-
-    def shift(z: np.ndarray) -> np.ndarray:
-        return np.asarray(z - z.max(-1, keepdims=True), np.float64)
-
+    calibration: list[Feed] = [{"input_ids": row[None]} for row in ids[:8]]
     feeds: list[Feed] = [{"input_ids": ids[8:]}, {"input_ids": ids[8:9, :1]}, {"input_ids": ids[8:9, :8]}]
-    _table("stories260K", "KL from fp32", floats, calibration, feeds, lambda a, b: error(shift(a), shift(b)))
+    return Subject("stories260K", "KL from fp32", floats, calibration, feeds, _divergence)
+
+
+def _gpt() -> Subject:
+    """A decoder of 6 layers of 384 with random weights."""
+    from exported import exported, feeds
+
+    drawn = [feeds("gpt", *shape, seed=seed) for seed, shape in enumerate([(1, 64)] * 8 + [(4, 64), (1, 1), (1, 8)])]
+    floats = open_source(exported("gpt"))
+    return Subject("GPT-like", "RMS error / std", floats, drawn[:8], drawn[8:], _relative)
+
+
+def stories() -> None:
+    """Every width and algorithm: divergence of a small language model from float32."""
+    _table(_stories(), _WIDTHS)
+
+
+def defaults() -> None:
+    """4 bits: the length of a block, and a fitted zero point against a symmetric grid."""
+    _table(_stories(), _SHAPES)
+    _table(_gpt(), [spec for spec in _SHAPES if spec.rounding == "nearest"])
 
 
 def encoder() -> None:
@@ -149,42 +205,38 @@ def encoder() -> None:
     names = {str(value.name) for value in floats.graph.inputs}
     calibration = [feed(1, 128) for _ in range(8)]
     feeds: list[Feed] = [feed(8, 128), feed(1, 1), feed(1, 8)]
-    _table(
-        "BERT-like",
-        "RMS error / std",
-        floats,
-        calibration,
-        feeds,
-        lambda a, b: f"{float(np.sqrt(np.mean((a - b) ** 2)) / np.std(a)):.4f}",
-    )
+    _table(Subject("BERT-like", "RMS error / std", floats, calibration, feeds, _relative), _WIDTHS)
 
 
-def _table(
-    title: str,
-    measure: str,
-    floats: ir.Model,
-    calibration: list[dict[str, np.ndarray]],
-    feeds: list[Feed],
-    error: object,
-) -> None:
+def _table(subject: Subject, specs: Iterable[WeightSpec]) -> None:
+    floats, feeds = subject.floats, subject.feeds
     for step in BEFORE_QUANTIZATION:
         floats = step(floats).model
     plain = Session(models.serialize(floats), ONE)
     output = plain.signature.outputs[0].name
     expected = plain.run(feeds[0])[output]
-    seen = collect(floats, [], calibration, grams=layer_inputs(floats), config=ONE)
-    rows = [["float32", "", f"{_kilobytes(floats)}", "0", "1.00", "1.00"]]
-    for bits in (8, 4, 2):
-        for rounding in ("nearest", "awq", "gptq", "adaround"):
-            began = time.process_time()
-            spec = weight_spec(bits, 32, rounding=rounding)  # type: ignore[arg-type]
-            made = Weights(floats, TARGET, spec, statistics=seen)({}).model
-            packed = Session(models.serialize(made), ONE)
-            took_s = time.process_time() - began
-            speedups = [quick_compare(plain, packed, feed).speedup for feed in feeds[1:]]
-            row = [f"{bits}-bit", rounding, f"{_kilobytes(made)}", error(expected, packed.run(feeds[0])[output])]  # type: ignore[operator]
-            rows.append([*row, *(f"{speedup:.2f}" for speedup in speedups), f"{took_s:.0f}"])
-    headers = [title, "rounding", "kB of weights", measure, "x fp32, M=1", "x fp32, M=8", "CPU s to make"]
+    seen = collect(floats, [], subject.calibration, grams=layer_inputs(floats), config=ONE)
+    rows = [["float32", "", "", f"{_kilobytes(floats)}", "0", "1.00", "1.00"]]
+    for spec in specs:
+        began = time.process_time()
+        made = Weights(floats, TARGET, spec, statistics=seen)({}).model
+        packed = Session(models.serialize(made), ONE)
+        took_s = time.process_time() - began
+        speedups = [quick_compare(plain, packed, feed).speedup for feed in feeds[1:]]
+        grid = f"{spec.block or 'channel'}, {'symmetric' if spec.symmetric else 'fitted'}"
+        error = subject.error(expected, packed.run(feeds[0])[output])
+        row = [f"{spec.bits}-bit", grid, spec.rounding, f"{_kilobytes(made)}", f"{error:.4f}"]
+        rows.append([*row, *(f"{speedup:.2f}" for speedup in speedups), f"{took_s:.0f}"])
+    headers = [
+        subject.title,
+        "block, grid",
+        "rounding",
+        "kB of weights",
+        subject.measure,
+        "x fp32, M=1",
+        "x fp32, M=8",
+        "CPU s to make",
+    ]
     print(markdown(headers, [row + [""] * (len(headers) - len(row)) for row in rows]), flush=True)
 
 
