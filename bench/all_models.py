@@ -117,6 +117,8 @@ def measured(
         file.unlink()
     agreement = result.fidelity.agreement
     left = Counter(node.reason for node in result.nodes if node.form == "float")
+    notes = [] if result.given_up is None else [f"every layer went back: in int8 {ratio(result.given_up)}"]
+    notes += [f"{count} x {reason}" for reason, count in left.most_common(3)]
     return {
         "model": name,
         "form": form,
@@ -126,7 +128,7 @@ def measured(
         "int8 nodes": str(result.int8_nodes),
         "weights dequantized": str(result.weights_dequantized),
         "bytes": f"{result.bytes_before:,} -> {result.bytes_after:,}",
-        "layers left float, notes": "; ".join(f"{count} x {reason}" for reason, count in left.most_common(3)),
+        "layers left float, notes": "; ".join(notes),
     }
 
 

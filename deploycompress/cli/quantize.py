@@ -89,7 +89,8 @@ def quantize(
     ] = False,
     no_measure: Annotated[bool, typer.Option("--no-measure", help="Do not time anything.")] = False,
     allow_slower: Annotated[
-        bool, typer.Option("--allow-slower", help="Accept a file that was measured slower than the float model.")
+        bool,
+        typer.Option("--allow-slower", help="Accept a file slower than the float model, for its size."),
     ] = False,
     json_path: JsonOption = None,
 ) -> None:
@@ -104,6 +105,7 @@ def quantize(
     from deploycompress.flow.host import described, resolve
     from deploycompress.flow.quantize import quantize as run
     from deploycompress.records.formats import Format
+    from deploycompress.report import words
 
     kind: Any = _kind(form, dynamic=dynamic)
     stored: dict[str, Any] = {"bits": bits, "block": block, "levels": levels, "algorithm": algorithm}
@@ -154,7 +156,7 @@ def quantize(
         print_plan(planned, write)
         write_json(planned, json_path)
         return
-    result = run(model, output, **options, measure=not no_measure, goal=goal)
+    result = run(model, output, **options, measure=not no_measure, keep_slower=allow_slower, goal=goal)
     print_result(result, write)
     write_json(result, json_path)
     if result.goal is not None and not result.goal.met:
@@ -162,6 +164,13 @@ def quantize(
             f"{result.goal.limit} was not met: {result.goal.said}",
             where=str(result.output),
             remedy="the best model found was written all the same",
+        )
+    if result.given_up is not None:
+        raise GateError(
+            f"no layer of this model is faster in int8 on this machine: in int8 the model ran at "
+            f"{words.ratio_interval(result.given_up)} of its speed",
+            where=str(result.output),
+            remedy="the file holds the float model, rewritten for the target; --allow-slower keeps int8 for its size",
         )
     if result.buys_nothing and not allow_slower:
         raise GateError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
 
 SOURCE, SINK = ("source",), ("sink",)
@@ -33,6 +33,10 @@ class Network:
         """Adds an edge; an infinite one is never cut."""
         self.capacities[start][end] = self.capacities[start].get(end, 0.0) + capacity
         self.capacities[end].setdefault(start, 0.0)
+
+    def cost(self, side: Collection[Hashable]) -> float:
+        """What the edges that leave these vertices add up to."""
+        return sum(room for start in side for end, room in self.capacities.get(start, {}).items() if end not in side)
 
     def source_side(self) -> frozenset[Hashable]:
         """The vertices on the side of the source, as many as there are in a cheapest cut.

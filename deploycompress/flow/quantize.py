@@ -57,6 +57,7 @@ def quantize(
     exclude: Sequence[str] = (),
     accept_data: bool = False,
     measure: bool = True,
+    keep_slower: bool = False,
     goal: Goal | None = None,
     track: Track = silent,
 ) -> QuantizeResult:
@@ -77,6 +78,7 @@ def quantize(
         exclude: Globs over node and tensor names of `source` to leave float.
         accept_data: Calibrate on samples that the data doctor rejects; what it found stands in the notes.
         measure: Whether latency takes part: layers that are faster float stay float, and the result is timed.
+        keep_slower: Keep static int8 for its size where it is slower than float; else every layer goes back then.
         goal: What accuracy or agreement it must keep; layers get wider codes or are left float until it does.
         track: Shows progress.
 
@@ -117,7 +119,7 @@ def quantize(
     require_some(made)
     rolled = RolledBack(made, {})
     if form.kind == "static" and measured_here:
-        rolled = roll_back(drafted, made, given.timed, given.config)
+        rolled = roll_back(drafted, made, given.original, given.timed, keep_slower=keep_slower)
         made = rolled.made
     kept: Kept | None = None
     if judge is not None and floats is not None:
@@ -139,6 +141,7 @@ def quantize(
         rewrites=drafted.rewrites,
         preparations=drafted.preparations,
         float_layers=tuple(rolled.released),
+        given_up=rolled.given_up,
         samples=made.samples,
         available=0 if origin is None or not made.samples else origin.feeds,
         ended="no sample was needed" if origin is None or not made.samples else ended(made.samples, origin.feeds),

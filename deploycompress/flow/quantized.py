@@ -30,6 +30,8 @@ class QuantizeResult:
         rewrites: Exact rewrites applied first.
         preparations: What was tried on the float graph so that it loses less, and what it bought.
         float_layers: Layers left float because they were measured faster there.
+        given_up: Speed, against the source, of the int8 graph of which every layer went back to float because it is
+            slower; None where some layers stayed.
         samples: Calibration samples used (feeds, for a model of a fixed batch); 0 for dynamic int8.
         available: How many there are.
         ended: Why no more of them were used.
@@ -60,6 +62,7 @@ class QuantizeResult:
     rewrites: tuple[str, ...]
     preparations: tuple[Preparation, ...]
     float_layers: tuple[str, ...]
+    given_up: Comparison | None
     samples: int
     available: int
     ended: str

@@ -225,6 +225,7 @@ class NodeTime:
         time_us: Mean over the quietest quarter of the profiled runs, in microseconds.
         inputs: Shape of every input in the first of them.
         outputs: Shape of every output in the first of them.
+        least_us: Shortest of all profiled runs, in microseconds.
     """
 
     name: str
@@ -233,6 +234,7 @@ class NodeTime:
     time_us: float
     inputs: Shapes = ()
     outputs: Shapes = ()
+    least_us: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,8 @@ class Profile:
         ordered = [found for _, found in sorted(runs, key=lambda run: run[0])]
         quiet = ordered[: (len(ordered) + 3) // 4]
         spent = {key: _times(quiet, key) or _times(ordered, key) for key in seen}
-        return cls(tuple(NodeTime(*key, float(np.mean(spent[key])), *seen[key]) for key in seen))
+        least = {key: float(min(_times(ordered, key))) for key in seen}
+        return cls(tuple(NodeTime(*key, float(np.mean(spent[key])), *seen[key], least[key]) for key in seen))
 
     def placement(self, requested: Sequence[str], threads: int) -> Placement:
         """Nodes and share of kernel time per effective provider."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deploycompress import model as models
 from deploycompress.cli.app import main
 from tests.flow.test_keeping import source as source  # a fixture
 from tests.flow.test_quantize import saved
@@ -43,7 +44,9 @@ def test_two_forms_contradict(run: Run, tmp_path: Path) -> None:
 
 def test_a_missed_limit_exits_with_1_and_the_file_is_there(run: Run, source: Path) -> None:
     code, out, err = run(
-        source, "--calib", f"{source.with_name('samples.py')}:calibration", "--min-agreement", "100%", "--budget", "0"
+        source,
+        *("--calib", f"{source.with_name('samples.py')}:calibration", "--no-measure"),
+        *("--min-agreement", "100%", "--budget", "0"),
     )
     output = source.with_name("float.int8.onnx")
     assert code == 1
@@ -51,6 +54,19 @@ def test_a_missed_limit_exits_with_1_and_the_file_is_there(run: Run, source: Pat
     assert "the best model found was written all the same" in err
     assert "--min-agreement 100%: NOT MET after " in out
     assert output.exists()
+
+
+def test_where_int8_is_slower_the_file_holds_the_float_model_and_the_exit_code_says_so(run: Run, source: Path) -> None:
+    # Products of 16 x 16 take less time than converting what they read, on any machine.
+    code, out, err = run(source, "--calib", f"{source.with_name('samples.py')}:calibration")
+    output = source.with_name("float.int8.onnx")
+    assert code == 1
+    assert (
+        f"error: {output}: no layer of this model is faster in int8 on this machine: in int8 the model ran at 0." in err
+    )
+    assert "--allow-slower keeps int8 for its size" in err
+    assert "SQNR inf dB" in out  # the same outputs, to the bit
+    assert not any(node.op_type == "QuantizeLinear" for node in models.load(output).graph)
 
 
 def test_a_limit_that_is_none_is_refused(run: Run, source: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deploycompress.flow.executed import named
-from deploycompress.flow.layer_times import profiled, tagged, tags
-from deploycompress.runtime.session import SessionConfig
+from deploycompress.flow.layer_times import LayerTimes, profiled, tagged, tags, untagged
+from deploycompress.runtime.session import NodeTime, SessionConfig
 from tests.quantization.nets import quantized
 from tests.zoo import model, normal
 
@@ -37,3 +37,27 @@ def test_every_layer_is_timed_in_both_forms_whatever_fuses() -> None:
         assert all(time_us > 0 for time_us in times.by_tag.values())
     assert before.conversions == {}
     assert {name.split("_quantized/")[0] for name in after.conversions if name.endswith("/QuantizeLinear")} == {"x"}
+
+
+def test_what_the_runtime_adds_belongs_to_the_nearest_layer() -> None:
+    executed = model(
+        """g (float[1,8,8,8] x) => (float[1,4,8,8] y, float[1,4,8,8] z) {
+            i = Neg(x)  c = Conv(i, w)  o = Neg(c)  y, s = Split<axis=1,num_outputs=2>(o)
+            t = Neg(s)  z = Conv(t, v) }""",
+        w=normal(8, 8, 1, 1),
+        v=normal(4, 4, 1, 1),
+    )
+    names = ["in", "tagged000001_nchwc", "out", "tagged000002", "transpose", "tagged000003"]
+    for node, name in zip(executed.graph, names, strict=True):
+        node.name = name
+    found = untagged(executed)
+    assert found == {"in": "tagged000001", "out": "tagged000001", "transpose": "tagged000003"}
+    times = LayerTimes()
+    for name, op_type, least_us in (
+        ("tagged000001_nchwc", "Conv", 10.0),
+        ("out", "ReorderOutput", 4.0),
+        ("alone", "Add", 99.0),
+    ):
+        times.add(NodeTime(name, op_type, "P", 50.0, (), ((1, 8, 8, 8),), least_us), found)
+    assert times.by_tag == {"tagged000001": 14.0}
+    assert times.layouts == {"out": (4.0, 512)}

@@ -1,70 +1,89 @@
-"""Which layers go back to float, from times made up here: fast and slow layers, and what lies between them."""
+"""What goes back to float as a whole: int8 that is slower than the model as given, unless it is wanted for its size."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 
 import onnx_ir as ir
 import pytest
 
+from deploycompress import model as models
+from deploycompress.calibration import Statistics
+from deploycompress.flow.draft import Draft
 from deploycompress.flow.executed import named
-from deploycompress.flow.layer_times import LayerTimes, tags
-from deploycompress.flow.rollback import Costs
-from tests.quantization.nets import quantized
+from deploycompress.flow.making import Made
+from deploycompress.flow.rollback import RolledBack, roll_back
+from deploycompress.quantization.plan import plan
+from deploycompress.quantization.qdq import emit_qdq
+from deploycompress.quantization.spec import Bits, Width
+from deploycompress.runtime.session import Session, SessionConfig
+from tests.quantization.nets import TARGET, feeds, statistics
 from tests.zoo import model, normal
 
-LAYERS = 4
+
+def convolutions(layers: int) -> ir.Model:
+    """So many equal convolutions in a row."""
+    names = ["x", *(f"c{i}" for i in range(layers - 1)), "y"]
+    lines = " ".join(f"{b} = Conv<pads=[1,1,1,1]>({a}, w)" for a, b in pairwise(names))
+    weight = normal(32, 32, 3, 3) / 17
+    return named(model(f"g (float[1,32,24,24] x) => (float[1,32,24,24] y) {{ {lines} }}", w=weight))
 
 
-def chain() -> ir.Model:
-    """Four convolutions in a row; the tensors between them are equally large."""
-    lines = "\n".join(f"c{i} = Conv<pads=[1,1,1,1]>({'x' if i == 0 else f'c{i - 1}'}, w)" for i in range(LAYERS - 1))
-    last = f"y = Conv<pads=[1,1,1,1]>(c{LAYERS - 2}, w)"
-    return named(model(f"g (float[1,8,8,8] x) => (float[1,8,8,8] y) {{ {lines} {last} }}", w=normal(8, 8, 3, 3) / 6))
+def opened(net: ir.Model) -> Session:
+    return Session(models.serialize(net), SessionConfig(threads=1))
 
 
-def released(float_us: list[float], int8_us: list[float], conversion_us: float) -> tuple[list[int], float]:
-    """Numbers of the layers that go back, and the promised gain."""
-    net = chain()
-    plan, _ = quantized(net)
-    tag_of = tags(net)
-    order = list(tag_of.values())
-    elements = dict.fromkeys(order, 512)
-    before = LayerTimes(dict(zip(order, float_us, strict=True)), elements)
-    after = LayerTimes(
-        dict(zip(order, int8_us, strict=True)), elements, {"x_quantized/QuantizeLinear": (conversion_us, 512)}
-    )
-    found, gain = Costs(net, plan, before, after, tag_of).cheapest()
-    names = [node.outputs[0].name for node in net.graph]
-    return sorted(names.index(name) for name in found), gain
+def rolled(original: Session, *, keep_slower: bool = False) -> RolledBack:
+    """Three convolutions in int8, against some model as given."""
+    net = convolutions(3)
+    drafted = Draft(net, (), frozenset(), Static8(net, statistics(net)))
+    return roll_back(drafted, drafted.made(), original, feeds(net)[0], keep_slower=keep_slower)
 
 
-@pytest.mark.parametrize(
-    ("float_us", "int8_us", "conversion_us", "expected"),
-    [
-        ([50, 50, 50, 50], [20, 20, 20, 20], 5, []),
-        ([20, 50, 50, 50], [60, 20, 20, 20], 5, [0]),  # the conversion moves behind it
-        ([20, 30, 50, 50], [60, 50, 20, 20], 5, [0, 1]),
-        ([50, 20, 50, 50], [20, 60, 20, 20], 5, [1]),  # 40 us for two conversions more
-        ([50, 20, 50, 50], [20, 28, 20, 20], 5, []),  # 8 us are less than those
-        ([50, 50, 50, 20], [20, 20, 20, 60], 5, [3]),
-        ([20, 22, 20, 20], [60, 20, 60, 60], 5, [0, 1, 2, 3]),  # alone in 8 bits it would pay for two
-        ([20, 20.5, 20, 20], [20, 21, 20, 20], 0.1, []),  # within the noise of a profile
-    ],
-)
-def test_layers_go_back_where_that_is_cheaper_with_its_conversions(
-    float_us: list[float], int8_us: list[float], conversion_us: float, expected: list[int]
-) -> None:
-    found, gain = released(float_us, int8_us, conversion_us)
-    assert found == expected
-    assert gain == pytest.approx(sum(int8_us[i] - float_us[i] for i in expected))
+@dataclass(frozen=True)
+class Static8:
+    """Static int8 of one graph, on statistics at hand."""
+
+    net: ir.Model
+    seen: Statistics
+    wider: tuple[Bits, ...] = ()
+
+    def __call__(self, widths: Mapping[str, Width]) -> Made:
+        made = plan(self.net, TARGET, self.seen, exclude=frozenset(widths))
+        return Made(made, emit_qdq(self.net, made))
 
 
-def test_a_layer_without_a_time_stays() -> None:
-    net = chain()
-    plan, _ = quantized(net)
-    tag_of = tags(net)
-    order = list(tag_of.values())
-    times = LayerTimes(dict.fromkeys(order[1:], 10.0), dict.fromkeys(order, 512))
-    slow = LayerTimes(dict.fromkeys(order, 100.0), dict.fromkeys(order, 512))
-    found, _ = Costs(net, plan, times, slow, tag_of).cheapest()
-    assert set(found) == {"c1", "c2", "y"}
-    assert found["c1"].reason == "measured: 10 us float, 100 us int8 without the conversions that it needs"
+@pytest.fixture(scope="module")
+def nothing() -> Session:
+    """A model beside which three convolutions are slow in whatever form: no noise makes them as fast as one Neg."""
+    return opened(model("g (float[1,32,24,24] x) => (float[1,32,24,24] y) { y = Neg(x) }"))
+
+
+def forms(found: RolledBack) -> set[str]:
+    return {planned.form for planned in found.made.plan.nodes.values()}
+
+
+def test_int8_that_is_slower_than_the_model_as_given_goes_back_as_a_whole(nothing: Session) -> None:
+    found = rolled(nothing)
+    assert forms(found) == {"float"}
+    assert not any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in found.made.model.graph)
+    assert found.given_up is not None
+    assert found.given_up.verdict == "SLOWER"
+    assert set(found.released) == {"c0", "c1", "y"}
+    reasons = {planned.reason for planned in found.made.plan.nodes.values()}
+    assert all("measured: " in why or "of its speed on this machine" in why for why in reasons)
+
+
+def test_slower_int8_stays_where_it_is_wanted_for_its_size(nothing: Session) -> None:
+    found = rolled(nothing, keep_slower=True)
+    assert found.given_up is None
+    assert "int8" in forms(found)
+
+
+def test_int8_stays_where_the_whole_is_no_slower_than_the_model_as_given() -> None:
+    # Ten times the work in the model as given: int8 of three layers is faster on any machine.
+    found = rolled(opened(convolutions(30)))
+    assert found.given_up is None
+    assert "int8" in forms(found)
