@@ -108,7 +108,7 @@ def prepare(
         reason = f"left out: it is judged on samples that it was not calibrated on, and there are {why}"
         names = (("smoothing", len(smooth)), ("side path", len(sides)))
         return Prepared(floats, tuple(Preparation(name, False, reason, count) for name, count in names if count))
-    trials = _Trials(target, samples, excluded, method, config, timed)
+    trials = _Trials(_session(floats, config), target, samples, excluded, method, config, timed)
     current, said = trials.first(floats), dict[str, Preparation]()
     # What smoothing gains can hide behind the error of outliers: taken back before a side path, it gets another turn.
     for step in (_smoothed, _with_side_paths, _smoothed, _rounded):
@@ -136,8 +136,12 @@ class _Tried:
 
 @dataclass(frozen=True)
 class _Trials:
-    """What every trial shares; fields as in `prepare`."""
+    """What every trial shares: `reference` runs the graph as it was given, the other fields are as in `prepare`.
 
+    No step changes what the float graph computes, so one reference serves them all.
+    """
+
+    reference: Session
     target: Target
     samples: Samples
     excluded: frozenset[str]
@@ -169,12 +173,9 @@ class _Trials:
         seen = side_path.without(tried.seen, tried.sides)
         chosen = plan(tried.floats, self.target, seen, method=self.method, exclude=self.excluded)
         made = emit_qdq(tried.floats, chosen)
-        session = Session(models.serialize(made), self.config, weights_dir=models.weights_dir(made))
-        float_session = Session(
-            models.serialize(tried.floats), self.config, weights_dir=models.weights_dir(tried.floats)
-        )
+        session = _session(made, self.config)
         feeds = islice(Feeds(self.samples, spread=True), self.calibrated, self.calibrated + _HELD_OUT)
-        pairs = ((feed, float_session.run(feed), session.run(feed)) for feed in feeds)
+        pairs = ((feed, self.reference.run(feed), session.run(feed)) for feed in feeds)
         return replace(tried, error=relative_error(pairs), session=session)
 
     def judged(self, before: _Tried, tried: _Tried) -> tuple[_Tried, Preparation]:
@@ -191,6 +192,10 @@ class _Trials:
             if fastest.interval.high * _MOST_TIME < 1.0:
                 return before, Preparation(tried.name, False, f"taken back: {what}", tried.places)
         return after, Preparation(tried.name, True, what, tried.places)
+
+
+def _session(model: ir.Model, config: SessionConfig) -> Session:
+    return Session(models.serialize(model), config, weights_dir=models.weights_dir(model))
 
 
 def _smoothed(before: _Tried, trials: _Trials) -> _Tried | None:
