@@ -2,20 +2,20 @@
 
     python bench/weight_only.py [large] [stories] [encoder] [defaults]
 
-The large model is made of random bytes in a temporary folder (it needs 10 GB of disk) and quantized in a fresh process,
-whose memory is read from the kernel: anonymous memory, and the peak of what was resident, which counts pages of the
-mapped file that the kernel may drop at any time.
+The large model is made of random bytes in a temporary folder (it needs 14 GB of disk) and quantized by the command in a
+fresh process, whose memory is read from the kernel: anonymous memory, and the peak of what was resident, which counts
+pages of the mapped file that the kernel may drop at any time.
 """
 
 from __future__ import annotations
 
-import resource
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,8 +30,6 @@ from deploycompress.flow.source import open_source
 from deploycompress.flow.weights import Weights
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.passes.pipelines import BEFORE_QUANTIZATION
-from deploycompress.quantization.half import plan_half
-from deploycompress.quantization.half_emit import emit_half
 from deploycompress.quantization.plan import layer_inputs
 from deploycompress.quantization.spec import Bits, Rounding, WeightSpec
 from deploycompress.quantization.weight_only import emit_weight_only, plan_weight_only, weight_spec
@@ -59,7 +57,7 @@ def main(wanted: Iterable[str]) -> None:
 
 
 def large() -> None:
-    """Time and memory of writing a 6 GB model in 4 bits and in float16, against copying it."""
+    """Time and memory of `quantize --no-run` on a 6 GB model, against copying it."""
     with tempfile.TemporaryDirectory(prefix="deploycompress-large-") as folder:
         source = Path(folder) / "large.onnx"
         _make_large(source)
@@ -71,38 +69,33 @@ def large() -> None:
         for file in Path(folder).glob("copy-*"):
             file.unlink()
         rows = [["copy", f"{copied_s:.1f}", "1.0", "", "", f"{size / 1e9:.2f}"]]
-        for form in ("int4", "fp16"):
+        for form in ("weights", "dynamic", "fp16"):
             target = Path(folder) / f"{form}.onnx"
             began = time.perf_counter()
-            command = [sys.executable, __file__, "write", form, str(source), str(target)]
-            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+            options = ["--form", form, "--no-run", "--target", TARGET.name, "--output", str(target)]
+            anonymous, peak = _watched([sys.executable, "-m", "deploycompress", "quantize", str(source), *options])
             took_s = time.perf_counter() - began
-            anonymous, peak = (int(number) / 1e6 for number in said)
             written = f"{models.size_bytes(target) / 1e9:.2f}"
-            rows.append([form, f"{took_s:.1f}", f"{took_s / copied_s:.1f}", f"{anonymous:.0f}", f"{peak:.0f}", written])
+            memory = [f"{anonymous / 1e6:.0f}", f"{peak / 1e6:.0f}"]
+            rows.append([f"--form {form}", f"{took_s:.1f}", f"{took_s / copied_s:.1f}", *memory, written])
             for file in (target, *models.data_files(target)):
                 file.unlink()
     headers = ["", "s", "of a copy", "anonymous memory, MB", "peak resident, MB", "GB"]
     print(markdown(headers, rows), flush=True)
 
 
-def write(form: str, source: str, target: str) -> None:
-    """In a process of its own: quantizes a file and prints its anonymous memory and its peak of resident memory."""
-    model = models.load(Path(source))
-    if form == "int4":
-        made = emit_weight_only(model, plan_weight_only(model, TARGET, weight_spec()))
-    else:
-        made = emit_half(model, plan_half(model, TARGET, ir.DataType.FLOAT16), ir.DataType.FLOAT16, compute=False)
-    seen = [0]
-    models.save(made, Path(target), track=lambda items, _text, _total=None: _watched(items, seen))
-    print(max(seen), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-
-
-def _watched(items: Iterable[object], seen: list[int]) -> Iterator[object]:
-    for item in items:
-        yield item
-        status = Path("/proc/self/status").read_text().split("RssAnon:")[1]
-        seen.append(int(status.split()[0]) * 1024)
+def _watched(command: Sequence[str]) -> tuple[int, int]:
+    """Runs a command; the most anonymous memory it was seen with, and its peak of resident memory, in bytes."""
+    anonymous = peak = 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            found = dict(re.findall(r"(\w+):\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text()))
+            anonymous = max(anonymous, 1024 * int(found.get("RssAnon", 0)))
+            peak = max(peak, 1024 * int(found.get("VmHWM", 0)))
+            time.sleep(0.01)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return anonymous, peak
 
 
 def _make_large(path: Path) -> None:
@@ -245,7 +238,4 @@ def _kilobytes(model: ir.Model) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["write"]:
-        write(*sys.argv[2:])
-    else:
-        main(sys.argv[1:])
+    main(sys.argv[1:])

@@ -87,6 +87,14 @@ def quantize(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what every node and tensor would become, and write no model.")
     ] = False,
+    no_run: Annotated[
+        bool,
+        typer.Option(
+            "--no-run",
+            help="Write the file without running it or the source, one weight at a time: for models larger than "
+            "memory. For dynamic, weights (nearest), fp16 and bf16.",
+        ),
+    ] = False,
     no_measure: Annotated[bool, typer.Option("--no-measure", help="Do not time anything.")] = False,
     allow_slower: Annotated[
         bool,
@@ -99,10 +107,11 @@ def quantize(
         raise UnknownNameError("range method", ranges, _METHODS, where="--ranges")
     drop = None if max_drop is None else share(max_drop, "--max-drop")
     agreement = None if min_agreement is None else share(min_agreement, "--min-agreement", example="99% or 0.99")
-    from deploycompress.cli.quantized import print_plan, print_result
+    from deploycompress.cli.quantized import print_plan, print_result, print_unrun
     from deploycompress.flow.dry_run import dry_run as plan
     from deploycompress.flow.goal import Goal
     from deploycompress.flow.host import described, resolve
+    from deploycompress.flow.not_run import ASKED, too_large, why_run, write_unrun
     from deploycompress.flow.quantize import quantize as run
     from deploycompress.records.formats import Format
     from deploycompress.report import words
@@ -120,6 +129,17 @@ def quantize(
         if dry_run:
             raise UsageError(f"--dry-run measures nothing, so {goal.asked} has no use", remedy="leave one of them out")
     chosen = resolve(target)
+    unread = [
+        option
+        for option, value in (("--calib", calib), ("--calibration", calibration), ("--dry-run", dry_run or None))
+        if value is not None
+    ]
+    unread += [] if goal is None else [goal.asked]
+    if no_run and unread:
+        raise UsageError(f"--no-run runs nothing, so {unread[0]} has no use", remedy="leave one of them out")
+    not_run = ASKED if no_run else ""
+    if not no_run and not unread and not why_run(wanted, chosen):
+        not_run = too_large(model)
     output = output or model.with_name(f"{model.stem}.{wanted.suffix}.onnx")
     show_settings(
         "quantize",
@@ -132,6 +152,7 @@ def quantize(
             "preprocess": preprocess,
             "ranges": (ranges or "mse") if wanted.kind == "static" else None,
             "exclude": ", ".join(exclude or []) or None,
+            "runs": f"nothing ({not_run})" if not_run else None,
             "evaluation": eval_data,
             "keeps": goal.asked if goal is not None else None,
         },
@@ -151,6 +172,13 @@ def quantize(
         "track": track,
     }
     write = stderr if str(json_path) == "-" else stdout
+    if not_run:
+        written = write_unrun(
+            model, output, target=chosen, form=wanted, exclude=exclude or [], reason=not_run, track=track
+        )
+        print_unrun(written, write)
+        write_json(written, json_path)
+        return
     if dry_run:
         planned = plan(model, **options)
         print_plan(planned, write)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from deploycompress.flow.accuracy_search import Trial
     from deploycompress.flow.dry_run import DryRun
     from deploycompress.flow.keeping import Kept
+    from deploycompress.flow.not_run import Written
     from deploycompress.flow.quantized import QuantizeResult
 
 Write = Callable[[str], None]
@@ -54,6 +55,20 @@ def print_result(result: QuantizeResult, write: Write) -> None:
     for note in result.notes:
         write(f"note: {note}")
     write(f"{result.output}: {verdict(result)}")
+
+
+def print_unrun(written: Written, write: Write) -> None:
+    """What became of the nodes, and the verdict: what is known of a file that was not run, and what is not."""
+    counted = Counter((node.op_type, node.form, node.reason) for node in written.nodes)
+    rows = [(op_type, form, count, reason) for (op_type, form, reason), count in counted.most_common()]
+    write(render(("operator", "form", "nodes", "why"), rows))
+    for note in written.notes:
+        write(f"note: {note}")
+    write(
+        f"{written.output}: {words.size(written.bytes_before)} -> {words.size(written.bytes_after)} "
+        f"({words.smaller(written.bytes_before / written.bytes_after)}), {written.tensors} tensors as planned, "
+        f"{written.unknown}"
+    )
 
 
 def _print_goal(kept: Kept, bytes_before: int, write: Write) -> None:

@@ -30,6 +30,7 @@ from deploycompress.quantization.weight_only import weight_spec
 from deploycompress.quantization.wide import MIN_OPSET_WIDE
 from deploycompress.records.formats import Format
 from deploycompress.records.progress import Track
+from deploycompress.runtime.session import Feed, SessionConfig
 from deploycompress.targets import Target
 
 _NONE: Mapping[str, Choice] = MappingProxyType({})
@@ -88,16 +89,9 @@ def draft(
     check(floats, max_opset=target.max_opset, max_ir_version=target.max_ir_version)
     floats = named(floats)
     excluded = nodes_named(given.model, floats, given.excluded)
-    if form.kind == "dynamic":
-        return Draft(floats, rewrites, excluded, Dynamic(floats, target))
-    if form.is_half:
-        dtype = ir.DataType.FLOAT16 if form.kind == "fp16" else ir.DataType.BFLOAT16
+    if form.kind != "static":
         runs = FromSamples(floats, given.samples, given.config, None, track) if given.samples is not None else None
-        return Draft(floats, rewrites, excluded, Half(floats, target, dtype, given.feeds, given.config, runs))
-    if form.kind == "weights":
-        spec = weight_spec(form.width, form.block_size, form.levels, form.algorithm)
-        runs = FromSamples(floats, given.samples, given.config, None, track) if given.samples is not None else None
-        return Draft(floats, rewrites, excluded, Weights(floats, target, spec, runs))
+        return Draft(floats, rewrites, excluded, maker(floats, form, target, given.feeds, given.config, runs))
     if form.activation_bits == 16:
         floats = models.raise_opset(floats, MIN_OPSET_WIDE)
     prepared = prepare(
@@ -119,6 +113,32 @@ def draft(
         gather = FromSamples(floats, given.samples, given.config, until, track, prepared.layers, GRAM_BYTES, GRAM_ROWS)
     planner = Planner(floats, target, method, gather, given.config, prepared.sides)
     return Draft(floats, rewrites, excluded, Static(planner, form.layout), prepared.steps)
+
+
+def maker(
+    floats: ir.Model,
+    form: Format,
+    target: Target,
+    feeds: tuple[Feed, ...],
+    config: SessionConfig,
+    runs: FromSamples | None,
+) -> Maker:
+    """The maker of a form other than static int8.
+
+    Args:
+        floats: The float graph.
+        form: What is asked for.
+        target: The device whose rules decide.
+        feeds: What ranges of a half form are measured on where there are no samples.
+        config: How sessions are opened.
+        runs: Runs the graph on samples, where there are any.
+    """
+    if form.kind == "dynamic":
+        return Dynamic(floats, target)
+    if form.is_half:
+        dtype = ir.DataType.FLOAT16 if form.kind == "fp16" else ir.DataType.BFLOAT16
+        return Half(floats, target, dtype, feeds, config, runs)
+    return Weights(floats, target, weight_spec(form.width, form.block_size, form.levels, form.algorithm), runs)
 
 
 def require_some(made: Made) -> None:

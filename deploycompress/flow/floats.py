@@ -23,13 +23,13 @@ from deploycompress.runtime.session import Feed, Session, SessionConfig
 _QUANTIZED_OPS = ("QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "MatMulInteger", "QGemm")
 
 
-def open_float(source: Path) -> ir.Model:
-    """The model at `source`.
+def open_float(source: Path, *, probed: bool = True) -> ir.Model:
+    """The model at `source`; see `open_source`.
 
     Raises:
         ModelRejectedError: It is unusable, or quantized already.
     """
-    model = open_source(source)
+    model = open_source(source, probed=probed)
     found = [node.op_type for node in model.graph.all_nodes() if node.op_type in _QUANTIZED_OPS]
     if found:
         raise ModelRejectedError(

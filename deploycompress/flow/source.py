@@ -14,16 +14,21 @@ from deploycompress.runtime.probe import probe
 from deploycompress.runtime.session import Session
 
 
-def open_source(path: Path) -> ir.Model:
+def open_source(path: Path, *, probed: bool = True) -> ir.Model:
     """The model at `path`, as passes want it: producers before users, every value name used once.
 
     ONNX Runtime insists on neither.
+
+    Args:
+        path: The file.
+        probed: Whether ONNX Runtime must load it, in a process of its own; False where nothing is to be run.
 
     Raises:
         ModelRejectedError: The file is missing, damaged, hostile, or ONNX Runtime cannot load it.
     """
     model = models.load(path)
-    probe(path)
+    if probed:
+        probe(path)
     try:
         for graph in model.graphs():
             graph.sort()

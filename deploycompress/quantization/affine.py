@@ -12,6 +12,8 @@ Source: ONNX QuantizeLinear and DequantizeLinear; Jacob et al., CVPR 2018, secti
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -23,6 +25,7 @@ _Number = TypeVar("_Number", bound=np.generic)
 MIN_SCALE = 1e-8  # smaller scales lose precision in float32 products with a weight scale
 PAIR_LIMIT = 128  # of the sum of two weight codes of one sign, for kernels that add two products in 16 bits
 _INT32_MAX = 2**31 - 1
+_SLAB = 1 << 18  # elements of a weight that are worked on together: temporary arrays stay small
 
 
 @dataclass(frozen=True)
@@ -146,13 +149,28 @@ def quantize_weight(
         min_scale: Lower bound of the scale, [channels] or scalar: where a bias must stay representable, or where
             neighbouring codes must not saturate a kernel (`pair_safe_scale`).
     """
+    scale = symmetric_scale(weight, axis, min_scale=min_scale)
+    return QuantizedTensor(symmetric_codes(weight, scale, axis), scale, np.zeros(scale.shape, np.int8), axis)
+
+
+def symmetric_scale(
+    weight: NDArray[np.floating], axis: int | None, *, min_scale: NDArray[np.floating] | float = 0.0
+) -> NDArray[np.float32]:
+    """Scale of the symmetric int8 codes of a weight, [channels] or scalar; see `quantize_weight`."""
     others = None if axis is None else tuple(i for i in range(weight.ndim) if i != axis % weight.ndim)
-    exact = weight.astype(np.float64)
-    low, high = exact.min(axis=others, initial=0.0), exact.max(axis=others, initial=0.0)
+    low, high = (np.asarray(of(axis=others, initial=0.0), np.float64) for of in (weight.min, weight.max))
     fitted, _ = fit(low, high, -127, 127, symmetric=True)
-    scale = np.maximum(fitted, min_scale).astype(np.float32)
-    codes = encode(weight, _along(scale, axis, weight.ndim), 0, -127, 127)
-    return QuantizedTensor(codes.astype(np.int8), scale, np.zeros(scale.shape, np.int8), axis)
+    scale: NDArray[np.float32] = np.maximum(fitted, min_scale).astype(np.float32)
+    return scale
+
+
+def symmetric_codes(weight: NDArray[np.floating], scale: NDArray[np.float32], axis: int | None) -> NDArray[np.int8]:
+    """Codes in [-127, 127] of a weight at `symmetric_scale`, computed a slab of its first axis at a time."""
+    over = np.broadcast_to(_along(scale, axis, weight.ndim), weight.shape)
+    codes = np.empty(weight.shape, np.int8)
+    for slab in _slabs(weight):
+        codes[slab] = encode(weight[slab], over[slab], 0, -127, 127)
+    return codes
 
 
 def pair_safe_scale(weight: NDArray[np.floating], *, depthwise: bool = False) -> NDArray[np.float64]:
@@ -187,10 +205,13 @@ def largest_pair_sums(weight: NDArray[np.generic], *, depthwise: bool = False) -
     if depthwise:
         return largest
     for ordered in (weight, np.moveaxis(weight, 1, -1)) if weight.ndim > 2 else (weight,):
-        rows = ordered.reshape(weight.shape[0], -1).astype(np.float64)
-        pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(weight.shape[0], -1, 2)
-        for side in (pairs, -pairs):
-            largest = np.maximum(largest, np.maximum(side, 0.0).sum(axis=2).max(axis=1, initial=0.0))
+        flat = ordered.reshape(weight.shape[0], -1)
+        for slab in _slabs(flat):
+            rows = flat[slab].astype(np.float64)
+            pairs = np.pad(rows, ((0, 0), (0, rows.shape[1] % 2))).reshape(len(rows), -1, 2)
+            for side in (pairs, -pairs):
+                sums = np.maximum(side, 0.0).sum(axis=2).max(axis=1, initial=0.0)
+                largest[slab] = np.maximum(largest[slab], sums)
     return largest
 
 
@@ -209,6 +230,13 @@ def quantize_bias(
     scale = np.broadcast_to(np.float32(input_scale) * weight_scale.astype(np.float32), bias.shape).astype(np.float32)
     codes = np.clip(np.rint(bias.astype(np.float64) / scale.astype(np.float64)), -_INT32_MAX, _INT32_MAX)
     return QuantizedTensor(codes.astype(np.int32), scale, np.zeros(bias.shape, np.int32), 0)
+
+
+def _slabs(weight: NDArray[np.generic]) -> Iterator[slice]:
+    """Stretches of the first axis of `_SLAB` elements, or of one row."""
+    rows = max(1, _SLAB // max(1, math.prod(weight.shape[1:])))
+    for start in range(0, len(weight), rows):
+        yield slice(start, start + rows)
 
 
 def _floored(scale: NDArray[np.floating]) -> NDArray[np.float32]:

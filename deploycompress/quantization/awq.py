@@ -25,7 +25,7 @@ from deploycompress.quantization.blocks import quantize_blocks
 from deploycompress.quantization.candidates import key
 from deploycompress.quantization.smoothing import Smoothing, sites, smooth
 from deploycompress.quantization.spec import QuantPlan, WeightSpec
-from deploycompress.quantization.weight_only import is_transposed, matrix
+from deploycompress.quantization.writer import is_transposed, matrix
 
 EXPONENTS = tuple(np.arange(20) / 20)
 _LEAST_MAGNITUDE = 1e-4

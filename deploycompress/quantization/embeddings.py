@@ -14,10 +14,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from deploycompress.quantization.affine import quantize_weight
+from deploycompress.quantization.affine import symmetric_codes, symmetric_scale
 from deploycompress.quantization.candidates import constant, key
 from deploycompress.quantization.spec import NodePlan, QuantPlan, WeightSpec
-from deploycompress.quantization.writer import Writer
+from deploycompress.quantization.writer import Writer, matrix
 
 _WORTH_BYTES = 1 << 16  # the three nodes more cost several microseconds on every run
 
@@ -56,12 +56,25 @@ def write_tables(writer: Writer, plan: QuantPlan) -> None:
         assert table is not None
         assert table.const_value is not None
         if table not in stored:
-            codes = quantize_weight(table.const_value.numpy(), 0)
-            stored[table] = (
-                writer.constant(f"{table.name}_quantized", codes.codes),
-                writer.constant(f"{table.name}_scale", codes.scale[:, None]),
-            )
+            stored[table] = _stored(writer, str(table.name), table.const_value)
         _rewrite(writer, node, *stored[table])
+
+
+def _stored(writer: Writer, stem: str, table: ir.TensorProtocol) -> tuple[ir.Value, ir.Value]:
+    """Initializers for the codes [V, H] and the scales [V, 1] of one table, computed when the file is written."""
+
+    def scale(name: str) -> ir.TensorProtocol:
+        return ir.tensor(symmetric_scale(matrix(table, transposed=False), 0)[:, None], name=name)
+
+    def codes(name: str) -> ir.TensorProtocol:
+        assert scales.const_value is not None
+        values = matrix(table, transposed=False)
+        return ir.tensor(symmetric_codes(values, scales.const_value.numpy()[:, 0], 0), name=name)
+
+    rows, width = table.shape.numpy()
+    stored = writer.lazy(f"{stem}_quantized", ir.DataType.INT8, (rows, width), codes)
+    scales = writer.lazy(f"{stem}_scale", ir.DataType.FLOAT, (rows, 1), scale, kept=True)
+    return stored, scales
 
 
 def _rewrite(writer: Writer, node: ir.Node, codes: ir.Value, scales: ir.Value) -> None:
@@ -100,6 +113,7 @@ def _why_float(node: ir.Node, table: ir.TensorProtocol, exclude: frozenset[str])
     others = sorted({use.node.op_type for use in value.uses() if not _can_read_codes(use.node, node, exclude)})
     if others or value.is_graph_output():
         return f"the table is also read by {', '.join(others) or 'the caller'}, which needs it in float"
-    if not np.isfinite(table.numpy()).all():
+    values = matrix(table, transposed=False)
+    if not all(np.isfinite(row).all() for row in values):
         return "the table holds NaN or infinity"
     return ""

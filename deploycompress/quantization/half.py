@@ -23,7 +23,7 @@ from deploycompress.passes import shapes
 from deploycompress.quantization.candidates import WEIGHTED, key
 from deploycompress.quantization.half_types import halves, is_float32
 from deploycompress.quantization.spec import NodePlan, QuantPlan
-from deploycompress.quantization.weight_only import matrix
+from deploycompress.quantization.writer import matrix
 from deploycompress.targets import Target
 
 EXCLUDED = "excluded by the user"

@@ -22,8 +22,7 @@ from deploycompress.quantization.half import EXCLUDED, LARGEST, MIN_OPSET, MOVER
 from deploycompress.quantization.half_types import halves, is_float32
 from deploycompress.quantization.qdq import require_opset
 from deploycompress.quantization.spec import QuantPlan
-from deploycompress.quantization.weight_only import matrix
-from deploycompress.quantization.writer import Writer, prune_initializers
+from deploycompress.quantization.writer import Writer, matrix, prune_initializers
 
 _WORTH_BYTES = 256  # a Cast and a name take about as much
 

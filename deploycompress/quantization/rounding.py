@@ -23,7 +23,7 @@ from deploycompress.quantization.blocks import assembled, is_signed, levels_rang
 from deploycompress.quantization.candidates import key
 from deploycompress.quantization.gptq import gptq_codes
 from deploycompress.quantization.spec import QuantPlan, WeightSpec
-from deploycompress.quantization.weight_only import is_transposed, matrix
+from deploycompress.quantization.writer import is_transposed, matrix
 
 _UNSIGNED_MIDDLE = 128  # codes of 0 .. 255 are rounded as -128 .. 127
 

@@ -16,13 +16,12 @@ Source: ONNX operator DequantizeLinear-21 (blocks, int4) and -25 (int2); ONNX Ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from deploycompress.errors import UnsupportedError, UsageError
 from deploycompress.quantization.affine import QuantizedTensor
@@ -33,7 +32,7 @@ from deploycompress.quantization.fusable import free
 from deploycompress.quantization.packing import code_dtype, stored
 from deploycompress.quantization.qdq import require_opset
 from deploycompress.quantization.spec import Bits, Levels, NodePlan, QuantPlan, Rounding, WeightSpec
-from deploycompress.quantization.writer import Writer, prune_initializers
+from deploycompress.quantization.writer import Writer, is_transposed, matrix, prune_initializers
 from deploycompress.targets import Target
 
 BLOCKS = (16, 32, 64, 128, 256)  # others are not fused (8, 48 and 512 were tried)
@@ -161,27 +160,6 @@ def emit_weight_only(model: ir.Model, plan: QuantPlan, codes: Mapping[str, Quant
     return copy
 
 
-def is_transposed(node: ir.Node) -> bool:
-    """Whether the weight of a MatMul or Gemm lies as [N, K]."""
-    return node.op_type == "Gemm" and bool(node.attributes.get_int("transB", 0))
-
-
-def matrix(tensor: ir.TensorProtocol, *, transposed: bool) -> NDArray[np.floating]:
-    """The weight [K, N]; one on disk is mapped anew, so that its pages go when the array does."""
-    if isinstance(tensor, ir.ExternalTensor):
-        tensor = ir.ExternalTensor(
-            tensor.location,
-            tensor.offset,
-            tensor.length,
-            tensor.dtype,
-            shape=ir.Shape(tensor.shape.numpy()),
-            name=tensor.name or "",
-            base_dir=tensor.base_dir,
-        )
-    array: NDArray[np.floating] = tensor.numpy()
-    return np.ascontiguousarray(array.T) if transposed else array
-
-
 def _described(spec: WeightSpec) -> str:
     width = f"one scale a {'channel' if spec.block is None else f'block of {spec.block}'}"
     levels = f"{spec.bits}-bit" if spec.levels == "uniform" else f"{spec.levels} ({spec.bits}-bit codes)"
@@ -241,21 +219,16 @@ def _stored(
             return codes
         return assembled(np.empty((0, 0), np.int8), *grids(matrix(tensor, transposed=transposed), spec), spec)
 
-    def lazy(part: str, dtype: ir.DataType, of: tuple[int, ...], made: Callable[[str], ir.TensorProtocol]) -> ir.Value:
-        name = writer.name(f"{weight.name}_{part}")
-        tensor = ir.LazyTensor(lambda: made(name), dtype, ir.Shape(of), name=name)
-        value = ir.val(name, dtype=dtype, shape=ir.Shape(of), const_value=tensor)
-        writer.graph.register_initializer(value)
-        return value
-
     found = [
-        lazy("quantized", kind, shape, lambda name: stored(parts().codes, spec.bits, name=name)),
-        lazy("scale", ir.DataType.FLOAT, groups, lambda name: ir.tensor(only_grids().scale, name=name)),
+        writer.lazy(f"{weight.name}_quantized", kind, shape, lambda n: stored(parts().codes, spec.bits, name=n)),
+        writer.lazy(f"{weight.name}_scale", ir.DataType.FLOAT, groups, lambda n: ir.tensor(only_grids().scale, name=n)),
     ]
     if not is_signed(spec):  # the zero point of signed codes is 0, which is what its absence means
-        found.append(
-            lazy("zero_point", kind, groups, lambda name: stored(only_grids().zero_point, spec.bits, name=name))
-        )
+
+        def zero_point(name: str) -> ir.TensorProtocol:
+            return stored(only_grids().zero_point, spec.bits, name=name)
+
+        found.append(writer.lazy(f"{weight.name}_zero_point", kind, groups, zero_point))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deploycompress.quantization.affine import QuantizedTensor, pair_safe_scale, quantize_weight
+from deploycompress.quantization.affine import QuantizedTensor, pair_safe_scale, symmetric_codes, symmetric_scale
 from deploycompress.quantization.spec import QuantPlan
 
 
@@ -46,6 +46,30 @@ class Writer:
         """A new initializer."""
         name = self.name(wanted)
         value = ir.val(name, const_value=ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name))
+        self.graph.register_initializer(value)
+        return value
+
+    def lazy(
+        self,
+        wanted: str,
+        dtype: ir.DataType,
+        shape: tuple[int, ...],
+        made: Callable[[str], ir.TensorProtocol],
+        *,
+        kept: bool = False,
+    ) -> ir.Value:
+        """A new initializer whose tensor `made(name)` computes when the file is written.
+
+        Args:
+            wanted: Name, unless it is taken.
+            dtype: Element type of the tensor.
+            shape: Its shape.
+            made: Makes it, of the name given.
+            kept: Whether it is kept once made: for small ones that others are computed from.
+        """
+        name = self.name(wanted)
+        tensor = ir.LazyTensor(lambda: made(name), dtype, ir.Shape(shape), cache=kept, name=name)
+        value = ir.val(name, dtype=dtype, shape=ir.Shape(shape), const_value=tensor)
         self.graph.register_initializer(value)
         return value
 
@@ -108,17 +132,33 @@ def prune_initializers(graph: ir.Graph) -> None:
             del graph.initializers[name]
 
 
-def float_weight(node: ir.Node) -> tuple[NDArray[np.float32], int]:
+def float_weight(node: ir.Node) -> tuple[NDArray[np.floating], int]:
     """The weight of a Conv [O, I, ...], or of a Gemm or MatMul as [K, N], with its output-channel axis."""
     value = node.inputs[1]
     assert value is not None
     assert value.const_value is not None
-    weight: NDArray[np.float32] = value.const_value.numpy()
-    if node.op_type == "Conv":
-        return weight, 0
-    if node.op_type == "Gemm" and "transB" in node.attributes and node.attributes["transB"].value:
-        weight = np.ascontiguousarray(weight.T)
-    return weight, 1
+    return matrix(value.const_value, transposed=is_transposed(node)), 0 if node.op_type == "Conv" else 1
+
+
+def is_transposed(node: ir.Node) -> bool:
+    """Whether the weight of a MatMul or Gemm lies as [N, K]."""
+    return node.op_type == "Gemm" and bool(node.attributes.get_int("transB", 0))
+
+
+def matrix(tensor: ir.TensorProtocol, *, transposed: bool) -> NDArray[np.floating]:
+    """The weight, a transposed one as [K, N]; one on disk is mapped anew, so that its pages go when the array does."""
+    if isinstance(tensor, ir.ExternalTensor):
+        tensor = ir.ExternalTensor(
+            tensor.location,
+            tensor.offset,
+            tensor.length,
+            tensor.dtype,
+            shape=ir.Shape(tensor.shape.numpy()),
+            name=tensor.name or "",
+            base_dir=tensor.base_dir,
+        )
+    array: NDArray[np.floating] = tensor.numpy()
+    return np.ascontiguousarray(array.T) if transposed else array
 
 
 def bias_vector(array: NDArray[np.floating], channels: int) -> NDArray[np.float32]:
@@ -143,9 +183,24 @@ def weight_codes(
         floor: Further lower bound of the scales, [channels] or scalar.
         depthwise: Whether it is the weight of a depthwise convolution.
     """
-    scale = np.broadcast_to(np.asarray(floor, np.float64), (weight.shape[axis],))
+    scale = weight_scale(weight, axis, plan, floor=floor, depthwise=depthwise)
+    channels = axis if plan.per_channel else None
+    codes = symmetric_codes(weight, scale, channels)
+    return QuantizedTensor(codes, scale, np.zeros(scale.shape, np.int8), channels)
+
+
+def weight_scale(
+    weight: NDArray[np.floating],
+    axis: int,
+    plan: QuantPlan,
+    *,
+    floor: NDArray[np.floating] | float = 0.0,
+    depthwise: bool = False,
+) -> NDArray[np.float32]:
+    """Scale of `weight_codes`, [channels] or, where the plan has one for the whole weight, scalar."""
+    least = np.broadcast_to(np.asarray(floor, np.float64), (weight.shape[axis],))
     if plan.pair_safe:
-        scale = np.maximum(scale, pair_safe_scale(np.moveaxis(weight, axis, 0), depthwise=depthwise))
+        least = np.maximum(least, pair_safe_scale(np.moveaxis(weight, axis, 0), depthwise=depthwise))
     if not plan.per_channel:
-        return quantize_weight(weight, None, min_scale=float(scale.max(initial=0.0)))
-    return quantize_weight(weight, axis, min_scale=scale)
+        return symmetric_scale(weight, None, min_scale=float(least.max(initial=0.0)))
+    return symmetric_scale(weight, axis, min_scale=least)

@@ -11,8 +11,9 @@ import pytest
 
 from deploycompress import model as models
 from deploycompress.cli.app import main
+from deploycompress.flow import not_run
 from tests.flow.test_keeping import source as source  # a fixture
-from tests.flow.test_quantize import saved
+from tests.flow.test_quantize import layers_net, saved
 from tests.quantization.nets import residual_net
 
 Run = Callable[..., tuple[int, str, str]]
@@ -105,6 +106,47 @@ def test_options_of_another_form_are_refused(run: Run, source: Path) -> None:
         "--layout qoperator belongs to --form static, not to dynamic int8"
         in run(source, "--dynamic", "--layout", "qoperator")[2]
     )
+
+
+def test_without_a_run_the_verdict_says_what_is_not_known(run: Run, tmp_path: Path) -> None:
+    source, found = saved(layers_net(), tmp_path), tmp_path / "result.json"
+    code, out, err = run(source, "--form", "weights", "--no-run", "--json", found)
+    assert code == 0, err
+    assert "nothing (--no-run)" in err
+    assert out.splitlines()[-1].endswith(
+        "6 tensors as planned, not run: that it runs, its speed and its closeness to the float model are unknown"
+    )
+    assert "note: " not in out
+    assert json.loads(found.read_text())["not_run"] == "--no-run"
+    assert source.with_name("float.int4.onnx").exists()
+
+
+def test_a_model_larger_than_memory_is_not_run_and_a_note_says_why(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(not_run, "available_memory_bytes", lambda: 10_000)
+    source = saved(layers_net(), tmp_path)
+    code, out, err = run(source, "--dynamic")
+    assert code == 0, err
+    assert "note: nothing was run, as with --no-run: it takes 0.0 GB, and 0.0 GB of memory are available" in out
+    assert "not run: " in out.splitlines()[-1]
+    code, out, err = run(source, "--dynamic", "--calib", "random")  # what needs runs is tried
+    assert code == 0, err
+    assert "not run: " not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "static int8 takes the scales of activations from runs on samples, which --no-run excludes; leave it out"),
+        (("--dynamic", "--calib", "random"), "--no-run runs nothing, so --calib has no use; leave one of them out"),
+        (("--dynamic", "--dry-run"), "--no-run runs nothing, so --dry-run has no use"),
+        (("--dynamic", "--min-agreement", "99%"), "--no-run runs nothing, so --min-agreement 99% has no use"),
+    ],
+)
+def test_what_needs_a_run_contradicts_no_run(run: Run, source: Path, arguments: tuple[str, ...], message: str) -> None:
+    code, _, err = run(source, "--no-run", *arguments)
+    assert (code, message in err.splitlines()[-1]) == (2, True), err
 
 
 def test_a_dry_run_has_no_limit_to_keep(run: Run, source: Path) -> None:
