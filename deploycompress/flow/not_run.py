@@ -33,6 +33,7 @@ from deploycompress.quantization.plan import require_int8
 from deploycompress.quantization.spec import NodePlan
 from deploycompress.records.formats import Format
 from deploycompress.records.progress import Track, silent
+from deploycompress.report import words
 from deploycompress.runtime.memory import available_memory_bytes
 from deploycompress.runtime.session import SessionConfig
 from deploycompress.targets import Target
@@ -152,7 +153,7 @@ def too_large(source: Path) -> str:
     available, size = available_memory_bytes(), models.size_bytes(source)
     if available is None or size <= available:
         return ""
-    return f"it takes {size / 1e9:.1f} GB, and {available / 1e9:.1f} GB of memory are available"
+    return f"it takes {words.size(size)}, and {words.size(available)} of memory are available"
 
 
 def _prepared(model: ir.Model, form: Format) -> tuple[ir.Model, tuple[str, ...]]:

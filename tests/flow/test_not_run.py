@@ -234,6 +234,6 @@ def test_a_source_is_too_large_where_it_exceeds_the_memory_at_hand(
     source = written_as(encoder(), tmp_path / "float.onnx")
     assert not_run.too_large(source) == ""
     monkeypatch.setattr(not_run, "available_memory_bytes", lambda: 1_000_000)
-    assert not_run.too_large(source) == "it takes 0.0 GB, and 0.0 GB of memory are available"
+    assert not_run.too_large(source) == "it takes 9.91 MB, and 1.00 MB of memory are available"
     monkeypatch.setattr(not_run, "available_memory_bytes", lambda: None)
     assert not_run.too_large(source) == ""
