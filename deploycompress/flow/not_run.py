@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from deploycompress import model as models
 from deploycompress.errors import InvalidOutputError, ModelRejectedError, UsageError
-from deploycompress.flow.draft import maker, require_some
+from deploycompress.flow.draft import Draft, maker, require_some
 from deploycompress.flow.executed import named
 from deploycompress.flow.floats import open_float
 from deploycompress.flow.selection import names_matching, nodes_named
@@ -120,7 +120,8 @@ def write_unrun(
     check(floats, max_opset=target.max_opset, max_ir_version=target.max_ir_version)
     floats = named(floats)
     left_float = nodes_named(model, floats, excluded)
-    made = maker(floats, form, target, (), SessionConfig(threads=target.threads), None)(left_float)
+    form_maker = maker(floats, form, target, (), SessionConfig(threads=target.threads), None)
+    made = Draft(floats, rewrites, left_float, form_maker).made()
     require_some(made)
     models.save(made.model, output, external_data=True if models.data_files(source) else None, track=track)
     return Written(
