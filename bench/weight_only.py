@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from deploycompress.measurement.compare import quick_compare
 from deploycompress.passes.pipelines import BEFORE_QUANTIZATION
 from deploycompress.quantization.plan import layer_inputs
 from deploycompress.quantization.spec import Bits, Rounding, WeightSpec
-from deploycompress.quantization.weight_only import emit_weight_only, plan_weight_only, weight_spec
+from deploycompress.quantization.weight_only import weight_spec
 from deploycompress.runtime.session import Feed, Session, SessionConfig
 
 TARGET = targets.load("server-cpu-avx2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -111,7 +112,7 @@ def quantize(
     from deploycompress.flow.dry_run import dry_run as plan
     from deploycompress.flow.goal import Goal
     from deploycompress.flow.host import described, resolve
-    from deploycompress.flow.not_run import ASKED, too_large, why_run, write_unrun
+    from deploycompress.flow.not_run import write_unrun
     from deploycompress.flow.quantize import quantize as run
     from deploycompress.records.formats import Format
     from deploycompress.report import words
@@ -129,17 +130,8 @@ def quantize(
         if dry_run:
             raise UsageError(f"--dry-run measures nothing, so {goal.asked} has no use", remedy="leave one of them out")
     chosen = resolve(target)
-    unread = [
-        option
-        for option, value in (("--calib", calib), ("--calibration", calibration), ("--dry-run", dry_run or None))
-        if value is not None
-    ]
-    unread += [] if goal is None else [goal.asked]
-    if no_run and unread:
-        raise UsageError(f"--no-run runs nothing, so {unread[0]} has no use", remedy="leave one of them out")
-    not_run = ASKED if no_run else ""
-    if not no_run and not unread and not why_run(wanted, chosen):
-        not_run = too_large(model)
+    running = {"--calib": calib, "--calibration": calibration, "--dry-run": dry_run, goal.asked if goal else "": goal}
+    not_run = _why_not_run(model, wanted, chosen, asked=no_run, running=[name for name in running if running[name]])
     output = output or model.with_name(f"{model.stem}.{wanted.suffix}.onnx")
     show_settings(
         "quantize",
@@ -212,6 +204,17 @@ def quantize(
             where=str(result.output),
             remedy="it was written all the same; --allow-slower accepts it for its size",
         )
+
+
+def _why_not_run(model: Path, form: Any, target: Any, *, asked: bool, running: Sequence[str]) -> str:  # noqa: ANN401
+    """Why nothing is to be run, or "": it was asked for, or the model is too large and no option needs a run."""
+    from deploycompress.flow.not_run import ASKED, too_large, why_run
+
+    if asked and running:
+        raise UsageError(f"{ASKED} runs nothing, so {running[0]} has no use", remedy="leave one of them out")
+    if asked:
+        return ASKED
+    return "" if running or why_run(form, target) else too_large(model)
 
 
 def _kind(form: str | None, *, dynamic: bool) -> Any:  # noqa: ANN401 - one of a few names, which Format checks
