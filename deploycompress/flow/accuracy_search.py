@@ -185,10 +185,8 @@ def _rank(trial: Trial) -> tuple[float, float]:
 
 def _reason(step: Sensitivity, rank: int, count: int) -> str:
     became = "float" if step.wider == FLOAT else f"promoted to {step.wider} bits"
-    alone = "quantized" if step.width is None else f"in {step.width} bits"
-    return (
-        f"{became} for accuracy: alone {alone} it leaves {step.sqnr_db:.1f} dB at the output (rank {rank} of {count})"
-    )
+    alone = "quantized it leaves" if step.width is None else f"in {step.width} bits it would leave about"
+    return f"{became} for accuracy: alone {alone} {step.sqnr_db:.1f} dB at the output (rank {rank} of {count})"
 
 
 def fewest(most: int, holds: Callable[[int], bool]) -> int | None:

@@ -6,12 +6,14 @@ One layer at a time rather than all but one: where a single layer spoils the res
 nothing that could be seen, and the order behind the worst would be noise. Errors of several layers partly cancel, so
 the sum of these figures is no forecast of the whole; they give an order, and the search judges whole models.
 
-Where the form has wider codes, each layer is looked at in every width, and has a step from each to the next: 2 bits ->
-4 -> 8 -> float. The steps of all layers are in one order, by what is lost where the step is not taken.
+Where the form has wider codes, each layer has a step from each width to the next: 2 bits -> 4 -> 8 -> float. It is
+measured in the width of the form, and each bit more takes 6.02 dB off its noise: the step of a uniform grid halves. The
+steps of all layers are in one order, by what is lost where the step is not taken.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +32,7 @@ from deploycompress.runtime.session import Feed, Session, SessionConfig
 
 _SAMPLES = 32
 _BATCH = 8
+_DB_OF_A_BIT = 20 * math.log10(2)
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class Sensitivity:
         node: Name of its first output.
         name: Its name.
         op_type: Operator.
-        sqnr_db: Signal to noise at the outputs with this layer alone quantized, in decibels; inf where nothing changes.
+        sqnr_db: Signal to noise at the outputs with this layer alone quantized, in decibels; inf where nothing changes;
+            estimated where `width` is given.
         width: Bits of its weight there; None for what the form gives it.
         wider: The next width it can have; 32 is float.
     """
@@ -69,29 +73,26 @@ def sensitivities(
         track: Shows progress.
     """
     layers = quantized_layers(made)
-    steps = [(name, width, wider) for name in layers for width, wider in _steps(drafted, made, name)]
     first = next(iter(rounds(len(samples))), range(len(samples)))
     feeds = [batch.feed for batch in islice(samples.picked(list(first)[:_SAMPLES]).batches(_BATCH), _SAMPLES)]
     reference = [original.run(feed) for feed in feeds]
     found: list[Sensitivity] = []
-    for name, width, wider in track(steps, "quantizing one layer at a time", len(steps)):
+    for name in track(layers, "quantizing one layer at a time", len(layers)):
         others = {other: Choice(FLOAT, "") for other in layers if other != name}
-        own = {} if width is None else {name: Choice(width, "")}
-        alone = drafted.made({**released, **others, **own})
+        noise = _sqnr_db(drafted.made({**released, **others}), feeds, reference, original.config)
         planned = made.plan.nodes[name]
-        noise = _sqnr_db(alone, feeds, reference, original.config)
-        if found and found[-1].node == name:  # a wider code that seems worse would be tried before the narrower one
-            noise = max(noise, found[-1].sqnr_db)
-        found.append(Sensitivity(name, planned.name, planned.op_type, noise, width, wider))
+        for width, wider, more in _steps(drafted, made, name):
+            sqnr_db = noise + _DB_OF_A_BIT * more
+            found.append(Sensitivity(name, planned.name, planned.op_type, sqnr_db, width, wider))
     return tuple(sorted(found, key=lambda each: each.sqnr_db))
 
 
-def _steps(drafted: Draft, made: Made, name: str) -> Iterator[tuple[Width | None, Width]]:
-    """Each width that a layer can have with the next wider one; the first is that of the form."""
+def _steps(drafted: Draft, made: Made, name: str) -> Iterator[tuple[Width | None, Width, int]]:
+    """Each width that a layer can have, the next wider one, and how many bits more than the form's it has."""
     spec = made.plan.nodes[name].weight
     width: Width | None = None
     for wider in (*(bits for bits in drafted.maker.wider if spec is None or bits > spec.bits), FLOAT):
-        yield width, wider
+        yield width, wider, 0 if width is None or spec is None else width - spec.bits
         width = wider
 
 
