@@ -203,7 +203,8 @@ def _unrolled(image: NDArray[np.floating], patches: Patches, most: int | None) -
     windows = windows[(every, *places_kept, *kernel_kept)]
     if most is not None:
         apart = max(1, math.floor((math.prod(windows.shape[1 : rank + 1]) / most) ** (1 / rank)))
-        windows = windows[(every, *[slice(apart // 2, None, apart)] * rank)]
+        lengths = windows.shape[1 : rank + 1]  # an axis may be shorter than the step
+        windows = windows[(every, *(slice(min(apart, length) // 2, None, apart) for length in lengths))]
     channels, places = windows.shape[0], windows.shape[1 : rank + 1]
     # [channels, *places, *kernel] -> [first place, the other places, groups, channels per group, *kernel]
     ordered = np.moveaxis(windows, 0, rank).reshape(

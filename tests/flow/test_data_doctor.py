@@ -107,9 +107,9 @@ def test_information_is_that_of_the_definition() -> None:
 
 def test_tensor_that_overflows_is_named_with_its_sample(tmp_path: Path) -> None:
     net = model(
-        "g (float[N,4] x) => (float[N,2] y) { big = Exp(x) y = MatMul(big, w) }", w=np.abs(normal(4, 2)) + np.float32(1)
+        "g (float[N,8] x) => (float[N,2] y) { big = Exp(x) y = MatMul(big, w) }", w=np.abs(normal(8, 2)) + np.float32(1)
     )
-    x = normal(10, 4)
+    x = normal(10, 8)
     x[6, 1] = 1000
     found = examined(tmp_path, net, x=x)
     assert found.symptoms[0].check == "NaN or infinity inside the model"

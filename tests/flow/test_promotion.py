@@ -88,7 +88,8 @@ def test_a_layer_that_the_widest_codes_cannot_hold_becomes_float(source: Path) -
     assert result.goal.trials[1].float_layers != ()
 
 
-def test_the_table_tells_how_many_layers_got_how_many_bits(source: Path) -> None:
+def test_the_table_tells_how_many_layers_got_how_many_bits(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     said: list[str] = []
     print_result(promoted(source, Format("weights", bits=2), 0.95), said.append)
     assert any("promoted" in text and "1 to 4 bits" in text and "1 to 8 bits" in text for text in said)

@@ -215,14 +215,12 @@ def test_candidates_with_unlike_feeds_are_an_error() -> None:
 
 
 def test_real_workers_agree_that_more_work_is_slower(mlp: Make, feed: dict[str, np.ndarray]) -> None:
-    paths = (mlp(8, "eight"), mlp(8, "again"), mlp(24, "more"))
-    first, again, more = measure(
+    paths = (mlp(8, "eight"), mlp(24, "more"))
+    first, more = measure(
         [Candidate(path, ONE_THREAD, (feed,), batch_size=16) for path in paths], rounds=20, seconds=0.2, launches=4
     )
-    assert again.comparison is not None
     assert more.comparison is not None
-    # Identical files: at the 95 % level with a minimum effect on top; none of 120 such runs found a winner.
-    assert again.comparison.verdict in ("NO DIFFERENCE", "TOO NOISY")
+    # How often two identical files are told apart is a rate, and bench/verdicts.py measures it.
     assert more.comparison.verdict == "SLOWER"
     assert first.placement.nodes == {CPU: 8}
     assert more.placement.nodes == {CPU: 24}

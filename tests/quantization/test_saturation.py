@@ -158,3 +158,11 @@ def test_groups_are_counted_apart() -> None:
     made: QuantPlan = plan(net, FULL_RANGE, collect(net, required_tensors(net, FULL_RANGE), [{"x": image}]))
     assert made.activations["x"].grid == Grid(pytest.approx(1 / 255), 0, "uint8")
     assert saturation(net, made, emit_qdq(net, made), [{"x": image}]).layers[0].share == 0.5
+
+
+def test_rows_are_looked_at_where_one_axis_is_shorter_than_the_step_between_them() -> None:
+    weight = np.full((1, 2, 5, 1), 0.5, np.float32)
+    net = model("g (float[1,2,H,1] x) => (float[1,1,M,1] y) { y = Conv(x, w) }", w=weight)
+    image = np.ones((1, 2, 600, 1), np.float32)
+    made = plan(net, FULL_RANGE, collect(net, required_tensors(net, FULL_RANGE), [{"x": image}]), method="minmax")
+    assert saturation(net, made, emit_qdq(net, made), [{"x": image}]).layers[0].share == 1.0
