@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from deploycompress.cli.tables import render
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deploycompress.flow.keeping import Kept
     from deploycompress.flow.not_run import Written
     from deploycompress.flow.quantized import QuantizeResult
+    from deploycompress.quantization.spec import NodePlan
 
 Write = Callable[[str], None]
 
@@ -38,9 +39,7 @@ def print_plan(planned: DryRun, write: Write) -> None:
 
 def print_result(result: QuantizeResult, write: Write) -> None:
     """What became of the nodes, how a limit was kept, notes, and the verdict last."""
-    counted = Counter((node.op_type, node.form, node.reason) for node in result.nodes)
-    rows = [(op_type, form, count, reason) for (op_type, form, reason), count in counted.most_common()]
-    write(render(("operator", "form", "nodes", "why"), rows))
+    _print_nodes(result.nodes, write)
     for skipped in result.skipped:
         write(f"skipped {skipped.path}: {skipped.reason}")
     if result.samples:
@@ -57,11 +56,16 @@ def print_result(result: QuantizeResult, write: Write) -> None:
     write(f"{result.output}: {verdict(result)}")
 
 
-def print_unrun(written: Written, write: Write) -> None:
-    """What became of the nodes, and the verdict: what is known of a file that was not run, and what is not."""
-    counted = Counter((node.op_type, node.form, node.reason) for node in written.nodes)
+def _print_nodes(nodes: Sequence[NodePlan], write: Write) -> None:
+    """What became of the nodes, those alike in one row."""
+    counted = Counter((node.op_type, node.form, node.reason) for node in nodes)
     rows = [(op_type, form, count, reason) for (op_type, form, reason), count in counted.most_common()]
     write(render(("operator", "form", "nodes", "why"), rows))
+
+
+def print_unrun(written: Written, write: Write) -> None:
+    """What became of the nodes, and the verdict: what is known of a file that was not run, and what is not."""
+    _print_nodes(written.nodes, write)
     for note in written.notes:
         write(f"note: {note}")
     write(
