@@ -18,7 +18,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deploycompress import model as onnx_file
 from deploycompress.training import exporters
 from deploycompress.training.example import BATCH, Inputs
 from deploycompress.training.quiet import quiet
@@ -296,17 +295,8 @@ def exported(name: str, exporter: Exporter = "dynamo", opset: int = 18, *, folde
         return path
     module = net(name)
     inputs = Inputs(("image",), (torch.from_numpy(feed(name, 2)["image"]),), ({0: BATCH},))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".part")
-    with quiet(), torch.no_grad():
-        if exporter == "dynamo":
-            exporters.dynamo(module, inputs, ("scores",), draft, opset)
-        else:
-            exporters.legacy(module, inputs, ("scores",), draft, opset)
-    written = onnx_file.load(draft)
-    exporters.strip_notes(written)
-    onnx_file.save(written, path)
-    draft.unlink()
+    with quiet():
+        exporters.export(exporter, module, inputs, ("scores",), path, opset)
     return path
 
 

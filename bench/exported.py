@@ -83,16 +83,11 @@ def exported(
         _liven(module)
         inputs = _inputs(name, size)
         outputs = [key for key, value in module(**_example(inputs)).items() if isinstance(value, torch.Tensor)]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".part")
-        write = exporters.dynamo if exporter == "dynamo" else exporters.legacy
-        write(Flat(module, inputs.names), inputs, outputs, draft, opset)
-        written = onnx_file.load(draft)
-        if written.opset_imports[""] != opset:
-            raise RuntimeError(f"{exporter} wrote opset {written.opset_imports['']} of {name}, not {opset}")
-        exporters.strip_notes(written)
-        onnx_file.save(written, path)
-        draft.unlink()
+        exporters.export(exporter, Flat(module, inputs.names), inputs, outputs, path, opset)
+    written = onnx_file.load(path).opset_imports[""]
+    if written != opset:
+        path.unlink()
+        raise RuntimeError(f"{exporter} wrote opset {written} of {name}, not {opset}")
     return path
 
 

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from shared import SHARED, WORK
 from tokenizers import Tokenizer
 
-from deploycompress import model as onnx_file
 from deploycompress.runtime.session import Feed, Session
 from deploycompress.training import exporters
 from deploycompress.training.example import BATCH, Inputs
@@ -77,7 +76,6 @@ def export(exporter: Exporter, folder: Path = WORK) -> Path:
     path = folder / f"minilm-{exporter}.onnx"
     if path.is_file():
         return path
-    folder.mkdir(parents=True, exist_ok=True)
     with quiet(), torch.no_grad():
         module = hf.BertModel.from_pretrained(
             get_model_path(), add_pooling_layer=False, attn_implementation="eager", local_files_only=True
@@ -87,13 +85,7 @@ def export(exporter: Exporter, folder: Path = WORK) -> Path:
         mask[1, 5:] = 0
         axes = {0: BATCH, 1: "sequence"}
         inputs = Inputs(_NAMES, (ids, mask, torch.zeros_like(ids)), (axes, axes, axes))
-        draft = path.with_suffix(".part")
-        write = exporters.dynamo if exporter == "dynamo" else exporters.legacy
-        write(Flat(module, _NAMES), inputs, ["last_hidden_state"], draft, _OPSET)
-    written = onnx_file.load(draft)
-    exporters.strip_notes(written)
-    onnx_file.save(written, path)
-    draft.unlink()
+        exporters.export(exporter, Flat(module, _NAMES), inputs, ["last_hidden_state"], path, _OPSET)
     return path
 
 

@@ -9,12 +9,15 @@ Source: torch.onnx.export, `dynamo=True` with `dynamic_shapes`, `dynamo=False` w
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import onnx_ir as ir
 import torch
 
+from deploycompress import model as onnx_file
 from deploycompress.training.example import Inputs
 
 DYNAMO_OPSET = 18  # torch's recommended opset for this exporter; older ones need the version converter
@@ -64,6 +67,25 @@ def legacy(module: torch.nn.Module, inputs: Inputs, output_names: Sequence[str],
         opset_version=opset,
         dynamo=False,
     )
+
+
+def export(
+    kind: Literal["dynamo", "legacy"],
+    module: torch.nn.Module,
+    inputs: Inputs,
+    output_names: Sequence[str],
+    path: Path,
+    opset: int,
+) -> None:
+    """Writes `path` through one exporter, without its notes, whole or not at all; processes may race for one path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
+        draft = Path(folder, path.name)
+        with torch.no_grad():
+            (dynamo if kind == "dynamo" else legacy)(module, inputs, output_names, draft, opset)
+        written = onnx_file.load(draft)
+        strip_notes(written)
+        onnx_file.save(written, path)
 
 
 def _arranged(module: torch.nn.Module, inputs: Inputs) -> dict[str, dict[int, str]] | tuple[object, ...]:
