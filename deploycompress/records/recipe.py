@@ -37,6 +37,7 @@ class Hyperparameters(_Frozen):
         clip_norm: Largest gradient norm; None for no limit.
         precision: Element type of the forward pass.
         seed: Of the initial weights, the order of the samples and dropout.
+        group_by_length: Batches of samples of about the same number of tokens (needs an input `attention_mask`).
         keep: The weights written: of the best epoch on `eval`, or of the last epoch.
     """
 
@@ -51,6 +52,7 @@ class Hyperparameters(_Frozen):
     clip_norm: float | None = Field(default=None, gt=0)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     seed: int = Field(default=0, ge=0)
+    group_by_length: bool = False
     keep: Literal["best", "last"] = "best"
 
 

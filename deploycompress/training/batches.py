@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -38,12 +39,42 @@ class Rows(Dataset[Tensors]):
         return tuple(tensor[indices] for tensor in self.tensors)
 
 
-def loader(rows: Rows, batch_size: int, order: torch.Generator | None) -> DataLoader[Tensors]:
-    """Batches of rows, shuffled by `order` where given.
+class ByLength(Sampler[list[int]]):
+    """Batches of rows of about the same length, so that little of a batch is padding; every pass another shuffle.
+
+    Rows are shuffled, every `_POOL` batches sorted by length and cut, and the batches shuffled.
+    """
+
+    _POOL = 50
+
+    def __init__(self, lengths: torch.Tensor, batch_size: int, order: torch.Generator, *, drop_lone: bool) -> None:
+        self.lengths, self.batch_size, self.order = lengths, batch_size, order
+        self.kept = len(lengths) - drop_lone
+
+    def __len__(self) -> int:
+        return math.ceil(self.kept / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rows = torch.randperm(len(self.lengths), generator=self.order)[: self.kept]
+        batches = [
+            batch
+            for pool in torch.split(rows, self._POOL * self.batch_size)
+            for batch in torch.split(pool[self.lengths[pool].argsort(stable=True)], self.batch_size)
+        ]
+        for number in torch.randperm(len(batches), generator=self.order).tolist():
+            yield batches[number].tolist()
+
+
+def loader(
+    rows: Rows, batch_size: int, order: torch.Generator | None, lengths: torch.Tensor | None = None
+) -> DataLoader[Tensors]:
+    """Batches of rows, shuffled by `order` where given, rows of like `lengths` together where those are given.
 
     A last batch of one sample is left out of a shuffled pass: normalisation has no statistics of one sample.
     """
     lone = order is not None and len(rows) > batch_size > 1 and len(rows) % batch_size == 1
+    if order is not None and lengths is not None:
+        return DataLoader(rows, batch_sampler=ByLength(lengths, batch_size, order, drop_lone=lone), collate_fn=_as_is)
     return DataLoader(rows, batch_size, shuffle=order is not None, generator=order, collate_fn=_as_is, drop_last=lone)
 
 

@@ -87,7 +87,7 @@ def fit(
     order = torch.Generator()
     rows = Rows((*data.inputs, data.labels, *(() if targets is None else (targets,))))
     model, optimizer, batches = accelerator.prepare(
-        module, _optimizer(module, hyper), loader(rows, hyper.batch_size, order)
+        module, _optimizer(module, hyper), loader(rows, hyper.batch_size, order, _lengths(data, hyper))
     )
     state = snapshot.load(folder / "snapshot.pt", identity) or Snapshot()
     resumed_after = len(state.history)
@@ -143,6 +143,15 @@ def fit(
     module.cpu().eval().load_state_dict(state.best)
     assert state.best_epoch is not None  # epochs >= 1
     return Fit(tuple(state.history), state.best_epoch, resumed_after)
+
+
+def _lengths(data: Arrays, hyper: Hyperparameters) -> torch.Tensor | None:
+    """Number of real tokens of every sample, where batches are to be made by it."""
+    if not hyper.group_by_length:
+        return None
+    if "attention_mask" not in data.names:
+        raise UsageError("group_by_length needs an input named attention_mask", remedy="leave it out")
+    return data.inputs[data.names.index("attention_mask")].sum(dim=1)
 
 
 def finish(folder: Path) -> None:
