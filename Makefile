@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 JOBS   ?= 2
 
-.PHONY: demo test check lint types layers format bench clean
+.PHONY: demo test check lint types layers format bench methods clean
 
 demo: $(READY)  ## train, distil, export, rewrite, quantize and measure a digit classifier
 	$(BIN)/deploycompress run models/digits/recipe.yaml
@@ -36,6 +36,9 @@ bench: $(READY)  ## the figures of docs/results.md (needs the shared models and 
 			explain_sums verdicts; do \
 		$(BIN)/python bench/$$name.py || exit 1; \
 	done
+
+methods: $(READY)  ## every check of every training method: the table of docs/methods/README.md
+	$(BIN)/python -m bench.methods.run
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_serializer, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_serializer, model_validator
 
 from deploycompress.errors import UnknownNameError, UsageError
 from deploycompress.records.formats import ActivationBits, Algorithm, Bits, Kind, Layout, Levels
+from deploycompress.records.recipe_blocks import Frozen, flatten
+from deploycompress.records.recipe_methods import BLOCKS, Hinton, Method
 from deploycompress.records.steps import Level
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Hyperparameters(_Frozen):
+class Hyperparameters(Frozen):
     """How a network is trained; shared by `train` and `distill`.
 
     Attributes:
@@ -39,6 +37,8 @@ class Hyperparameters(_Frozen):
         seed: Of the initial weights, the order of the samples and dropout.
         group_by_length: Batches of samples of about the same number of tokens (needs an input `attention_mask`).
         keep: The weights written: of the best epoch on `eval`, or of the last epoch.
+        patience: Epochs without a better one on `eval` after which training ends; None for all epochs.
+        tensorboard: Write TensorBoard event files beside the log (needs the extra `logs`).
     """
 
     epochs: int = Field(default=30, ge=1)
@@ -54,6 +54,8 @@ class Hyperparameters(_Frozen):
     seed: int = Field(default=0, ge=0)
     group_by_length: bool = False
     keep: Literal["best", "last"] = "best"
+    patience: int | None = Field(default=None, ge=1)
+    tensorboard: bool = False
 
 
 class Train(Hyperparameters):
@@ -72,7 +74,7 @@ class Train(Hyperparameters):
 
 
 class Distill(Hyperparameters):
-    """`teacher` with its checkpoint teaches `student`: (1 - alpha) CE + alpha T^2 KL.
+    """`teacher` with its checkpoint teaches `student` by `method`: (1 - alpha) CE + alpha T^2 KL where none is named.
 
     `baseline` also trains the student without the teacher under the same budget, and reports both. `cache_logits`
     computes the logits of the teacher once; switch it off where samples x tokens x classes floats do not fit in memory.
@@ -89,6 +91,7 @@ class Distill(Hyperparameters):
     alpha: float = Field(default=0.9, ge=0, le=1)
     baseline: bool = False
     cache_logits: bool = True
+    method: Method = Field(default_factory=Hinton)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -96,7 +99,7 @@ class Distill(Hyperparameters):
         return (self.output,)
 
 
-class Export(_Frozen):
+class Export(Frozen):
     """`source` (factory, checkpoint folder, `.pt2` or hub id) -> ONNX file `output`."""
 
     kind: Literal["export"] = "export"
@@ -114,7 +117,7 @@ class Export(_Frozen):
         return (self.output,)
 
 
-class Optimize(_Frozen):
+class Optimize(Frozen):
     """Exact rewrites of `model` for the target -> `output`."""
 
     kind: Literal["optimize"] = "optimize"
@@ -131,7 +134,7 @@ class Optimize(_Frozen):
         return (self.output,)
 
 
-class Quantize(_Frozen):
+class Quantize(Frozen):
     """`model` with the samples `calib` -> `output`, with the options of the command (`dynamic` is `form: dynamic`).
 
     `eval` with `max_drop` (1% or 0.01), or `min_agreement`, is the accuracy it must keep; `budget` the seconds it may
@@ -171,7 +174,7 @@ class Quantize(_Frozen):
         return (self.output,)
 
 
-class Bench(_Frozen):
+class Bench(Frozen):
     """Latency, size and accuracy of `models` side by side; the first is the baseline."""
 
     kind: Literal["bench"] = "bench"
@@ -193,24 +196,12 @@ class Bench(_Frozen):
         return tuple(path for path in (self.json_path, self.markdown, self.html) if path is not None)
 
 
-def _flatten(value: object) -> object:
-    """`{train: {...}}` -> `{kind: train, ...}`, the form that pydantic tells apart."""
-    if isinstance(value, _Frozen):
-        return value
-    if not isinstance(value, dict) or len(value) != 1:
-        raise ValueError("a step is one key with its parameters below it, e.g. 'export:' with 'source:' and 'output:'")
-    kind, parameters = next(iter(value.items()))
-    if not isinstance(parameters, dict):
-        raise ValueError(f"{kind} has no parameters below it")  # noqa: TRY004 - pydantic wants ValueError
-    return {**parameters, "kind": kind}
-
-
 Step = Annotated[
     Annotated[Train | Distill | Export | Optimize | Quantize | Bench, Field(discriminator="kind")],
-    BeforeValidator(_flatten),
+    BeforeValidator(flatten("a step", "'export:' with 'source:' and 'output:'")),
 ]
 
-_KINDS: dict[str, type[_Frozen]] = {
+_KINDS: dict[str, type[Frozen]] = {
     "train": Train,
     "distill": Distill,
     "export": Export,
@@ -220,7 +211,7 @@ _KINDS: dict[str, type[_Frozen]] = {
 }
 
 
-class Recipe(_Frozen):
+class Recipe(Frozen):
     """A whole chain.
 
     Attributes:
@@ -295,12 +286,15 @@ def _plain(error: ValidationError, where: str) -> UsageError:
         located = f"{where}: " + ", ".join([f"step {int(location[1]) + 1}", *location[2:]])
     elif location:
         located = f"{where}: {location[0]}"
+    block = next((key for key in location[3:4] if key in BLOCKS), None)
     if first["type"] == "union_tag_invalid":
-        return UnknownNameError("step", first["ctx"]["tag"], _KINDS, where=located)
+        known = _KINDS if block is None else BLOCKS[block]
+        return UnknownNameError(block or "step", first["ctx"]["tag"], known, where=located)
     if first["type"] == "extra_forbidden":
-        owner = _KINDS[location[2]] if location[0] == "steps" else Recipe
-        known = [field.alias or name for name, field in owner.model_fields.items() if name != "kind"]
-        return UnknownNameError("key", location[-1], known, where=located)
+        owner: type[Frozen] = _KINDS[location[2]] if location[0] == "steps" else Recipe
+        owner = owner if block is None else BLOCKS[block][location[4]]
+        keys = [field.alias or name for name, field in owner.model_fields.items() if name != "kind"]
+        return UnknownNameError("key", location[-1], keys, where=located)
     if first["type"] == "missing":
         return UsageError("the key is missing", where=located)
     return UsageError(message, where=located)

@@ -10,17 +10,31 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from deploycompress.training.arrays import Arrays
+
 Tensors = tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples: `inputs` as the network takes them, `labels`, and `targets` (the teacher's logits) where given."""
+    """Some samples.
+
+    Attributes:
+        names: Keywords of the inputs; empty where there is one, passed by position.
+        inputs: As the network takes them.
+        labels: int64, [batch] or [batch, tokens].
+        rows: int64, [batch]: numbers of the samples in the training data.
+        targets: The teacher's logits, where they were computed beforehand.
+    """
 
     names: tuple[str, ...]
     inputs: Tensors
     labels: torch.Tensor
-    targets: torch.Tensor | None
+    rows: torch.Tensor
+    targets: torch.Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
 
 class Rows(Dataset[Tensors]):
@@ -32,7 +46,7 @@ class Rows(Dataset[Tensors]):
     def __len__(self) -> int:
         return len(self.tensors[0])
 
-    def __getitem__(self, index: int) -> Tensors:
+    def __getitem__(self, index: int | slice) -> Tensors:
         return tuple(tensor[index] for tensor in self.tensors)
 
     def __getitems__(self, indices: list[int]) -> Tensors:
@@ -47,9 +61,9 @@ class ByLength(Sampler[list[int]]):
 
     _POOL = 50
 
-    def __init__(self, lengths: torch.Tensor, batch_size: int, order: torch.Generator, *, drop_lone: bool) -> None:
+    def __init__(self, lengths: torch.Tensor, batch_size: int, order: torch.Generator, *, left_out: int) -> None:
         self.lengths, self.batch_size, self.order = lengths, batch_size, order
-        self.kept = len(lengths) - drop_lone
+        self.kept = len(lengths) - left_out
 
     def __len__(self) -> int:
         return math.ceil(self.kept / self.batch_size)
@@ -66,15 +80,23 @@ class ByLength(Sampler[list[int]]):
 
 
 def loader(
-    rows: Rows, batch_size: int, order: torch.Generator | None, lengths: torch.Tensor | None = None
+    rows: Rows,
+    batch_size: int,
+    order: torch.Generator | None,
+    lengths: torch.Tensor | None = None,
+    *,
+    processes: int = 1,
 ) -> DataLoader[Tensors]:
     """Batches of rows, shuffled by `order` where given, rows of like `lengths` together where those are given.
 
-    A last batch of one sample is left out of a shuffled pass: normalisation has no statistics of one sample.
+    A last batch that leaves a process with one sample is left out of a shuffled pass: normalisation has no statistics
+    of one sample.
     """
-    lone = order is not None and len(rows) > batch_size > 1 and len(rows) % batch_size == 1
+    rest = len(rows) % batch_size
+    lone = order is not None and len(rows) > batch_size > 1 and 0 < rest <= processes
     if order is not None and lengths is not None:
-        return DataLoader(rows, batch_sampler=ByLength(lengths, batch_size, order, drop_lone=lone), collate_fn=_as_is)
+        sampler = ByLength(lengths, batch_size, order, left_out=rest if lone else 0)
+        return DataLoader(rows, batch_sampler=sampler, collate_fn=_as_is)
     return DataLoader(rows, batch_size, shuffle=order is not None, generator=order, collate_fn=_as_is, drop_last=lone)
 
 
@@ -82,9 +104,18 @@ def _as_is(batch: Any) -> Any:  # noqa: ANN401 - the rows were gathered already
     return batch
 
 
-def gather(names: tuple[str, ...], tensors: Sequence[torch.Tensor]) -> Batch:
-    """A Batch from the tensors of one batch: the inputs, the labels, and the targets where there are any."""
+def rows_of(data: Arrays, targets: torch.Tensor | None = None) -> Rows:
+    """The samples with their numbers, and the teacher's logits where given, in the order that `gather` reads."""
+    return Rows((*data.inputs, data.labels, torch.arange(len(data)), *(() if targets is None else (targets,))))
+
+
+def gather(names: tuple[str, ...], tensors: Sequence[torch.Tensor], device: torch.device | None = None) -> Batch:
+    """A Batch from the tensors of one batch: the inputs, labels, row numbers, and the targets where there are any."""
     inputs = max(len(names), 1)
-    return Batch(
-        names, tuple(tensors[:inputs]), tensors[inputs], tensors[inputs + 1] if len(tensors) > inputs + 1 else None
-    )
+    moved = [tensor.to(device) for tensor in tensors]
+    return Batch(names, tuple(moved[:inputs]), *moved[inputs:])
+
+
+def few(data: Arrays, count: int = 2) -> Batch:
+    """The first samples, to try networks and objectives on."""
+    return gather(data.names, rows_of(data)[slice(count)])

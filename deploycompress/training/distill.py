@@ -1,8 +1,7 @@
-"""teacher, student -> student checkpoint trained on (1 - alpha) CE + alpha T^2 KL(teacher || student).
+"""teacher, student -> student checkpoint, trained by the method that the recipe names.
 
-The teacher is frozen: eval mode, no gradients, its logits computed once (the inputs are fixed arrays) unless they would
-not fit in memory.
-Source: Hinton, Vinyals, Dean 2015, arXiv:1503.02531.
+The teacher is frozen: eval mode, no gradients. Where the method needs its logits alone they are computed once, into a
+memory-mapped file (the inputs are fixed arrays).
 """
 
 from __future__ import annotations
@@ -10,17 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from deploycompress.errors import UsageError
 from deploycompress.records.files import sha256
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.recipe import Distill, Train
 from deploycompress.training import arrays, checkpoint, loop, network
-from deploycompress.training.arrays import Arrays
-from deploycompress.training.batches import Batch
-from deploycompress.training.evaluate import evaluate, predict
-from deploycompress.training.losses import hinton
+from deploycompress.training.batches import few
+from deploycompress.training.evaluate import evaluate
+from deploycompress.training.frozen import Frozen
+from deploycompress.training.methods import distillation
+from deploycompress.training.teacher_logits import cached
 from deploycompress.training.train import TrainResult, identity, seeded, train, work_folder, written
 
 
@@ -55,7 +52,7 @@ def distill(
     """Trains the student of `step` under its teacher and writes the student's checkpoint.
 
     Args:
-        step: Factories, data, temperature, alpha and hyperparameters.
+        step: Factories, data, method and hyperparameters.
         output: The checkpoint to write.
         teacher_checkpoint: Weights of the teacher.
         base: Folder that references are looked up from.
@@ -68,57 +65,33 @@ def distill(
     """
     teacher, _ = network.build(step.teacher, base=base)
     checkpoint.load_into(teacher, teacher_checkpoint)
-    teacher.eval().requires_grad_(False)
+    frozen, teacher_hash = Frozen(teacher), sha256(teacher_checkpoint)
     data = arrays.load(step.data, base=base)
     evaluation = None if step.eval is None else arrays.load(step.eval, base=base)
     student = seeded(step.student, step.seed, base)
-    targets = _targets(teacher, student, data, step)
-
-    def objective(outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
-        if batch.targets is not None:
-            return hinton(outputs, batch.targets, batch.labels, temperature=step.temperature, alpha=step.alpha)
-        with torch.no_grad():
-            told = logits_of(teacher, batch, outputs.device)
-        return hinton(outputs, told, batch.labels, temperature=step.temperature, alpha=step.alpha)
-
+    objective = distillation(frozen, student, step, data)
+    objective.check(student.eval(), few(data))
     folder = work_folder(output)
+    targets = None
+    if step.cache_logits and objective.takes_cached_logits:
+        targets = cached(frozen, data, step.batch_size, folder, teacher_hash, track=track)
     fit = loop.fit(
         student,
         data,
         objective,
         step,
         folder=folder,
-        identity=identity(step, student, data, evaluation, sha256(teacher_checkpoint)),
+        identity=identity(step, student, data, evaluation, teacher_hash),
         evaluation=evaluation,
         targets=targets,
         track=track,
     )
     return DistillResult(
-        student=written(student, output, folder, data, fit),
+        student=written(objective.finish(student), output, folder, data, fit),
         teacher_parameters=sum(parameter.numel() for parameter in teacher.parameters()),
         teacher_accuracy=None if evaluation is None else evaluate(teacher.cpu(), evaluation, step.batch_size)[1],
         baseline=_baseline(step, output, base, track) if step.baseline else None,
     )
-
-
-def logits_of(teacher: torch.nn.Module, batch: Batch, device: torch.device) -> torch.Tensor:
-    """The teacher's logits for one batch, on the student's device."""
-    return network.logits(teacher.to(device), batch.names, batch.inputs)
-
-
-def _targets(teacher: torch.nn.Module, student: torch.nn.Module, data: Arrays, step: Distill) -> torch.Tensor | None:
-    """Cached logits, after a first look whether teacher and student speak of the same classes."""
-    few = tuple(tensor[:2] for tensor in data.inputs)
-    student.eval()
-    with torch.inference_mode():
-        told, answered = network.logits(teacher, data.names, few), network.logits(student, data.names, few)
-    if told.shape != answered.shape:
-        raise UsageError(
-            f"the teacher's logits are {tuple(told.shape)} for two samples, the student's {tuple(answered.shape)}",
-            remedy="distillation by logits needs the same classes in the same order",
-        )
-    # A clone made outside inference mode may take part in a graph.
-    return predict(teacher, data, step.batch_size).clone() if step.cache_logits else None
 
 
 def _baseline(step: Distill, output: Path, base: Path | None, track: Track) -> TrainResult:

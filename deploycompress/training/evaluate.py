@@ -1,11 +1,11 @@
-"""module, labelled samples -> cross-entropy and accuracy; module, samples -> logits."""
+"""module, labelled samples -> cross-entropy and accuracy."""
 
 from __future__ import annotations
 
 import torch
 
 from deploycompress.training.arrays import Arrays
-from deploycompress.training.batches import Rows, gather, loader
+from deploycompress.training.batches import gather, loader, rows_of
 from deploycompress.training.losses import IGNORED, cross_entropy
 from deploycompress.training.network import logits
 
@@ -18,8 +18,8 @@ def evaluate(
     was_training = model.training
     model.eval()
     loss = right = count = 0.0
-    for tensors in loader(Rows((*data.inputs, data.labels)), batch_size, None):
-        batch = gather(data.names, [tensor.to(device) for tensor in tensors])
+    for tensors in loader(rows_of(data), batch_size, None):
+        batch = gather(data.names, tensors, device)
         outputs, valid = logits(model, batch.names, batch.inputs), batch.labels != IGNORED
         positions = int(valid.sum())
         loss += cross_entropy(outputs, batch.labels).item() * positions
@@ -27,10 +27,3 @@ def evaluate(
         count += positions
     model.train(was_training)
     return loss / count, right / count
-
-
-@torch.inference_mode()
-def predict(model: torch.nn.Module, data: Arrays, batch_size: int) -> torch.Tensor:
-    """Logits of every sample in order, [samples, ...], from `model` as it is (put it in eval mode first)."""
-    batches = (gather(data.names, tensors) for tensors in loader(Rows((*data.inputs, data.labels)), batch_size, None))
-    return torch.cat([logits(model, batch.names, batch.inputs) for batch in batches])

@@ -30,6 +30,7 @@ class Epoch:
         train_loss: Mean over the samples seen, while the weights moved.
         eval_loss: Cross-entropy on the evaluation data, or None where there is none.
         eval_accuracy: Share of 1, or None.
+        figures: What the objective had to say.
     """
 
     epoch: int
@@ -37,6 +38,7 @@ class Epoch:
     train_loss: float
     eval_loss: float | None = None
     eval_accuracy: float | None = None
+    figures: dict[str, float] = field(default_factory=dict)
 
     def beats(self, other: Epoch | None) -> bool:
         """Higher accuracy, or the same with a loss not above; without evaluation data the later epoch."""
@@ -53,7 +55,7 @@ class Snapshot:
 
     Attributes:
         history: The epochs done.
-        model: Weights now.
+        trainee: Weights of the model and of its objective now.
         optimizer: State dict of the optimizer.
         scaler: State dict of the fp16 loss scaler; empty without one.
         best: Weights of the epoch to keep so far.
@@ -61,7 +63,7 @@ class Snapshot:
     """
 
     history: list[Epoch] = field(default_factory=list)
-    model: State = field(default_factory=dict)
+    trainee: State = field(default_factory=dict)
     optimizer: dict[str, Any] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
     best: State = field(default_factory=dict)

@@ -15,6 +15,7 @@ from deploycompress.records.recipe import Hyperparameters, Train
 from deploycompress.training import arrays, checkpoint, loop, network
 from deploycompress.training.arrays import Arrays
 from deploycompress.training.loop import Fit
+from deploycompress.training.objective import LabelsOnly
 from deploycompress.training.snapshot import Epoch
 
 
@@ -69,18 +70,19 @@ def train(step: Train, output: Path, *, base: Path | None = None, track: Track =
     module = seeded(step.model, step.seed, base)
     data = arrays.load(step.data, base=base)
     evaluation = None if step.eval is None else arrays.load(step.eval, base=base)
+    objective = LabelsOnly()
     folder = work_folder(output)
     fit = loop.fit(
         module,
         data,
-        loop.labels_only,
+        objective,
         step,
         folder=folder,
         identity=identity(step, module, data, evaluation),
         evaluation=evaluation,
         track=track,
     )
-    return written(module, output, folder, data, fit)
+    return written(objective.finish(module), output, folder, data, fit)
 
 
 def seeded(factory: str, seed: int, base: Path | None) -> torch.nn.Module:
@@ -117,9 +119,11 @@ def identity(
 
 
 def written(module: torch.nn.Module, output: Path, folder: Path, data: Arrays, fit: Fit) -> TrainResult:
-    """Writes the checkpoint, forgets the snapshot, and says what was done."""
-    checkpoint.save(module.state_dict(), output)
-    loop.finish(folder)
+    """Writes the checkpoint (one process of many does), forgets the snapshot, and says what was done."""
+    with accelerate.PartialState().main_process_first():
+        if accelerate.PartialState().is_main_process:
+            checkpoint.save(module.state_dict(), output)
+            loop.finish(folder)
     return TrainResult(
         output=output,
         size_bytes=output.stat().st_size,

@@ -20,7 +20,9 @@ from deploycompress.records.progress import Track
 from deploycompress.records.recipe import Hyperparameters
 from deploycompress.training import loop, snapshot
 from deploycompress.training.arrays import Arrays
-from deploycompress.training.loop import Fit, fit, labels_only
+from deploycompress.training.batches import Batch
+from deploycompress.training.loop import Fit, fit
+from deploycompress.training.objective import LabelsOnly, Objective
 
 HYPER = Hyperparameters(epochs=4, batch_size=16, lr=0.01, warmup=0.1, seed=3, accumulate=2, clip_norm=1.0)
 
@@ -42,7 +44,7 @@ def run(
 ) -> tuple[nn.Module, Fit]:
     module = network() if module is None else module
     settings = {"folder": folder, "identity": "a", "evaluation": spirals(50, seed=1), **more}
-    return module, fit(module, spirals(), labels_only, hyper, **settings)  # type: ignore[arg-type]
+    return module, fit(module, spirals(), LabelsOnly(), hyper, **settings)  # type: ignore[arg-type]
 
 
 class Killed(Exception):
@@ -178,7 +180,7 @@ def test_lone_last_sample_does_not_break_normalisation(tmp_path: Path) -> None:
     module = network()
     hyper = HYPER.model_copy(update={"batch_size": 33})
     assert len(spirals()) % 33 == 1
-    fit(module, spirals(), labels_only, hyper, folder=tmp_path, identity="a")
+    fit(module, spirals(), LabelsOnly(), hyper, folder=tmp_path, identity="a")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can do fp16")
@@ -198,11 +200,12 @@ def test_bf16_trains_and_leaves_a_plain_float32_module(tmp_path: Path) -> None:
 
 
 def test_divergence_is_named(tmp_path: Path) -> None:
-    def broken(outputs: torch.Tensor, batch: loop.Batch) -> torch.Tensor:
-        return outputs.sum() * float("nan")
+    class Broken(Objective):
+        def forward(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+            return model(*batch.inputs).sum() * float("nan")
 
     with pytest.raises(UsageError, match="the loss is nan in epoch 1: training diverged; lower lr"):
-        fit(network(), spirals(), broken, HYPER, folder=tmp_path, identity="a")
+        fit(network(), spirals(), Broken(), HYPER, folder=tmp_path, identity="a")
 
 
 def test_finish_leaves_the_log_only(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""recipe -> objective: which builder makes the objective of which method; a plain table.
+
+To add a method: its record in `records/recipe_methods.py`, its objective, and one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from deploycompress.records.recipe import Distill
+from deploycompress.records.recipe_blocks import Block
+from deploycompress.records.recipe_methods import Hinton, TeacherOnly
+from deploycompress.training.arrays import Arrays
+from deploycompress.training.frozen import Frozen
+from deploycompress.training.objective import Objective
+from deploycompress.training.offline import Offline
+
+Builder = Callable[[Frozen, nn.Module, Distill, Arrays], Objective]
+"""(teacher, student, step, training data) -> objective; the method's own keys are in `step.method`."""
+
+
+def _hinton(teacher: Frozen, student: nn.Module, step: Distill, data: Arrays) -> Objective:
+    return Offline(teacher, temperature=step.temperature, alpha=step.alpha)
+
+
+def _teacher_only(teacher: Frozen, student: nn.Module, step: Distill, data: Arrays) -> Objective:
+    return Offline(teacher, temperature=step.temperature, alpha=1.0)
+
+
+METHODS: Mapping[type[Block], Builder] = {
+    Hinton: _hinton,
+    TeacherOnly: _teacher_only,
+}
+
+
+def distillation(teacher: Frozen, student: nn.Module, step: Distill, data: Arrays) -> Objective:
+    """The objective of a distill step."""
+    return METHODS[type(step.method)](teacher, student, step, data)
