@@ -49,7 +49,7 @@ def emit_qdq(model: ir.Model, plan: QuantPlan) -> ir.Model:
         if node_plan.form == "int8" and node_plan.op_type in WEIGHTED:
             _quantize_constants(writer, nodes[name], plan)
             if node_plan.op_type == "MatMul" and name not in plan.activations:
-                _keep_bias_apart(nodes[name])
+                keep_bias_apart(nodes[name])
     values = {str(value.name): value for value in (*copy.graph.inputs, *(v for n in copy.graph for v in n.outputs))}
     for node_plan in plan.nodes.values():
         if node_plan.absorbs is not None:
@@ -118,7 +118,7 @@ def _quantize_constants(writer: Writer, node: ir.Node, plan: QuantPlan) -> None:
             node.attributes.pop(attribute, None)
 
 
-def _keep_bias_apart(node: ir.Node) -> None:
+def keep_bias_apart(node: ir.Node) -> None:
     """Writes the Add of a constant behind a MatMul as Sum, which ONNX Runtime leaves alone.
 
     It would make MatMul and Add a Gemm wherever it knows the shapes, and then miss the int32 bias of its 8-bit Gemm:
@@ -183,7 +183,7 @@ def _quantize_output(writer: Writer, value: ir.Value, to: Grid) -> None:
     producer = value.producer()
     assert producer is not None
     name = str(value.name)
-    q, dq = _pair(writer, value, to, name, after=producer)
+    q, dq = writer.pair(value, to, name, after=producer)
     result = dq.outputs[0]
     uses = [use for use in value.uses() if use.node is not q]
     for use in uses:
@@ -201,7 +201,7 @@ def _quantize_input(writer: Writer, value: ir.Value, to: Grid, plan: QuantPlan) 
     consumers = [use for use in value.uses() if _reads_int8(use.node, use.idx, plan)]
     producer = value.producer()
     for readers in [[use] for use in consumers] if plan.dedicated_pairs else [consumers]:
-        _, dq = _pair(writer, value, to, str(value.name), after=producer)
+        _, dq = writer.pair(value, to, str(value.name), after=producer)
         for use in readers:
             use.node.replace_input_with(use.idx, dq.outputs[0])
 
@@ -239,21 +239,3 @@ def _reads_int8(node: ir.Node, position: int, plan: QuantPlan) -> bool:
 def _by_absorbed(plan: QuantPlan, name: str) -> NodePlan | None:
     """The plan of a node that took over the output name of the clamp it absorbed."""
     return next((planned for planned in plan.nodes.values() if planned.absorbs == name), None)
-
-
-def _pair(writer: Writer, value: ir.Value, to: Grid, stem: str, after: ir.Node | None) -> tuple[ir.Node, ir.Node]:
-    scale = writer.constant(f"{stem}_scale", np.array(to.scale, np.float32))
-    zero = writer.constant(f"{stem}_zero_point", np.array(to.zero_point, to.dtype))
-    codes = ir.DataType[to.dtype.upper()]
-    q = writer.node(
-        "QuantizeLinear", [value, scale, zero], [f"{stem}_quantized"], after=after, dtype=codes, shape=value.shape
-    )
-    dq = writer.node(
-        "DequantizeLinear",
-        [q.outputs[0], scale, zero],
-        [f"{stem}_dequantized"],
-        after=q,
-        dtype=ir.DataType.FLOAT,
-        shape=value.shape,
-    )
-    return q, dq

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from deploycompress.quantization.affine import QuantizedTensor, pair_safe_scale, symmetric_codes, symmetric_scale
+from deploycompress.quantization.affine import Grid, QuantizedTensor, pair_safe_scale, symmetric_codes, symmetric_scale
 from deploycompress.quantization.spec import QuantPlan
 
 
@@ -122,6 +122,24 @@ class Writer:
             dtype=ir.DataType.FLOAT,
             shape=shape,
         ).outputs[0]
+
+    def pair(self, value: ir.Value, to: Grid, stem: str, *, after: ir.Node | None) -> tuple[ir.Node, ir.Node]:
+        """QuantizeLinear of `value` and the DequantizeLinear behind it; nobody reads them yet."""
+        scale = self.constant(f"{stem}_scale", np.array(to.scale, np.float32))
+        zero = self.constant(f"{stem}_zero_point", np.array(to.zero_point, to.dtype))
+        codes = ir.DataType[to.dtype.upper()]
+        q = self.node(
+            "QuantizeLinear", [value, scale, zero], [f"{stem}_quantized"], after=after, dtype=codes, shape=value.shape
+        )
+        dq = self.node(
+            "DequantizeLinear",
+            [q.outputs[0], scale, zero],
+            [f"{stem}_dequantized"],
+            after=q,
+            dtype=ir.DataType.FLOAT,
+            shape=value.shape,
+        )
+        return q, dq
 
 
 def prune_initializers(graph: ir.Graph) -> None:

@@ -28,6 +28,8 @@ from deploycompress.records.signature import Signature
 from deploycompress.training import exporters, huggingface, parity
 from deploycompress.training import source as sources
 from deploycompress.training.parity import FixedSizeError, Parity, ParityError, Reference
+from deploycompress.training.quantizing.emit import emit
+from deploycompress.training.quantizing.layers import plain, quantized_layers
 from deploycompress.training.quiet import quiet
 from deploycompress.training.source import Source
 
@@ -145,13 +147,14 @@ def _ladder(
 ) -> tuple[tuple[str, Write], ...]:
     """The exporters to try, each as a function of the path to write; an opset above `ceiling` is of no use."""
     names = loaded.output_names or (("logits",) if outputs == 1 else tuple(f"output_{n}" for n in range(outputs)))
-    converted = loaded.program or loaded.module
+    module = plain(loaded.module) if quantized_layers(loaded.module) else loaded.module
+    converted = loaded.program or module
     modern, old = (opset or min(usual, ceiling or usual) for usual in (exporters.DYNAMO_OPSET, exporters.LEGACY_OPSET))
     rungs: dict[str, Write] = {
         "dynamo": lambda path: exporters.dynamo(converted, loaded.inputs, names, path, modern),
     }
     if loaded.program is None:
-        rungs["legacy"] = lambda path: exporters.legacy(loaded.module, loaded.inputs, names, path, old)
+        rungs["legacy"] = lambda path: exporters.legacy(module, loaded.inputs, names, path, old)
     folder = loaded.folder
     if folder is not None:
         rungs = {"optimum": lambda path: huggingface.optimum_export(folder, path, modern, loaded.inputs), **rungs}
@@ -180,19 +183,25 @@ def _expected(loaded: Source, source: str) -> list[Reference]:
 def _attempt(
     name: str, write: Write, draft: Path, loaded: Source, expected: Sequence[Reference], ceiling: int | None
 ) -> tuple[Parity | None, Attempt]:
-    """Exports to `draft`, takes the exporter's notes about this machine out of it, and compares it with torch."""
+    """Exports to `draft`, takes the exporter's notes about this machine out of it, and compares it with torch.
+
+    Layers that were trained with fake quantization get the codes they were trained with.
+    """
     draft.parent.mkdir()
+    layers = quantized_layers(loaded.module)
     said: list[str] = []
     try:
         with quiet() as said, torch.no_grad():
             write(draft)
             cleaned = onnx_file.load(draft)
             exporters.strip_notes(cleaned)
-            onnx_file.save(cleaned, draft)
+            onnx_file.save(emit(cleaned, layers) if layers else cleaned, draft)
         opset = onnx_file.load(draft).opset_imports[""]
         if ceiling is not None and opset > ceiling:
             raise ParityError(f"it needs opset {opset}, above {ceiling}")
-        return parity.compare(draft, loaded.inputs, expected, loaded.output_names), Attempt(name, None, tuple(said))
+        rounds = any(layer.input_quantizer is not None for layer in layers.values())
+        agreement = parity.compare(draft, loaded.inputs, expected, loaded.output_names, rounds=rounds)
+        return agreement, Attempt(name, None, tuple(said))
     except ParityError as error:
         return None, Attempt(name, str(error), tuple(said))
     except DeployCompressError as error:
