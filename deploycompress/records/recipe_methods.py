@@ -10,6 +10,22 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from deploycompress.records.recipe_blocks import Block, by_name, flatten
+from deploycompress.records.recipe_distilling import (
+    AttentionTransfer,
+    BornAgain,
+    CorrelationCongruence,
+    DistilBert,
+    FitNets,
+    Gan,
+    MiniLM,
+    Patient,
+    ProbabilisticTransfer,
+    Relational,
+    Robust,
+    SimilarityPreserving,
+    SolutionFlow,
+    TinyBert,
+)
 
 
 class Hinton(Block):
@@ -24,7 +40,24 @@ class TeacherOnly(Block):
     kind: Literal["teacher_only"] = "teacher_only"
 
 
-AnyMethod = Hinton | TeacherOnly
+AnyMethod = (
+    Hinton
+    | TeacherOnly
+    | AttentionTransfer
+    | SimilarityPreserving
+    | Relational
+    | CorrelationCongruence
+    | ProbabilisticTransfer
+    | SolutionFlow
+    | FitNets
+    | TinyBert
+    | MiniLM
+    | DistilBert
+    | Patient
+    | BornAgain
+    | Gan
+    | Robust
+)
 
 Method = Annotated[
     Annotated[AnyMethod, Field(discriminator="kind")],

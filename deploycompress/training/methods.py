@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 
 from torch import nn
 
+from deploycompress.records import recipe_distilling as records
 from deploycompress.records.recipe import Distill
 from deploycompress.records.recipe_blocks import Block
 from deploycompress.records.recipe_methods import Hinton, TeacherOnly
 from deploycompress.training.arrays import Arrays
+from deploycompress.training.distillation import builders
 from deploycompress.training.frozen import Frozen
 from deploycompress.training.objective import Objective
 from deploycompress.training.offline import Offline
@@ -32,6 +34,20 @@ def _teacher_only(teacher: Frozen, student: nn.Module, step: Distill, data: Arra
 METHODS: Mapping[type[Block], Builder] = {
     Hinton: _hinton,
     TeacherOnly: _teacher_only,
+    records.AttentionTransfer: builders.layer_pairs,
+    records.SimilarityPreserving: builders.layer_pairs,
+    records.Relational: builders.layer_pairs,
+    records.CorrelationCongruence: builders.layer_pairs,
+    records.ProbabilisticTransfer: builders.layer_pairs,
+    records.SolutionFlow: builders.solution_flow,
+    records.FitNets: builders.fitnets,
+    records.TinyBert: builders.tinybert,
+    records.MiniLM: builders.minilm,
+    records.DistilBert: builders.distilbert,
+    records.Patient: builders.patient,
+    records.BornAgain: builders.born_again,
+    records.Gan: builders.gan,
+    records.Robust: builders.robust,
 }
 
 

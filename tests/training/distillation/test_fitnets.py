@@ -1,4 +1,4 @@
-"""FitNets: the regressor fits the hint, only what is below the guided layer moves, and the gate closes on a bad hint."""
+"""FitNets: the regressor fits the hint, what lies above stays, and the gate closes on a bad hint."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from deploycompress.errors import UnknownNameError, UsageError
 from deploycompress.records.recipe import Hyperparameters
 from deploycompress.training.distillation.fitnets import Annealed, FitNets, Hints, regressor
 from deploycompress.training.frozen import Frozen
-from deploycompress.training.losses.hidden import unexplained
 from deploycompress.training.loop import fit
+from deploycompress.training.losses.hidden import unexplained
 from tests.training.distillation.nets import Encoder, convolutional, images, sentences, whole
 
 BATCH = whole(images())

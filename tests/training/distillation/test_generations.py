@@ -25,7 +25,7 @@ def loss(form: str, labels: torch.Tensor | None = None) -> float:
     teacher, student = convolutional(seed=1), convolutional(seed=2)
     batch = BATCH if labels is None else type(BATCH)((), BATCH.inputs, labels, BATCH.rows)
     torch.manual_seed(0)
-    return float(BornAgain(Frozen(teacher), form)(student, batch))  # type: ignore[arg-type]
+    return float(BornAgain(Frozen(teacher), form)(student, batch).detach())  # type: ignore[arg-type]
 
 
 def test_born_again_without_labels_does_not_look_at_them() -> None:

@@ -16,10 +16,10 @@ from deploycompress.training.distillation.encoder import encoder_of
 from deploycompress.training.distillation.matching import Matching, Outputs, Term, trimmed
 from deploycompress.training.distillation.transformers import hidden_terms, relation_terms
 from deploycompress.training.frozen import Frozen
+from deploycompress.training.loop import fit
 from deploycompress.training.losses import hinton
 from deploycompress.training.losses.hidden import squared
 from deploycompress.training.losses.similarity import similarity_preserving
-from deploycompress.training.loop import fit
 from deploycompress.training.network import logits
 from tests.training.distillation.nets import Encoder, convolutional, images, sentences, whole
 
