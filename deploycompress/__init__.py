@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from deploycompress.flow.bench import bench as bench
     from deploycompress.flow.calibrate import calibrate as calibrate
     from deploycompress.flow.explain import explain as explain
+    from deploycompress.flow.factorize import factorize as factorize
     from deploycompress.flow.optimize import optimize as optimize
     from deploycompress.flow.prune import prune as prune
     from deploycompress.flow.quantize import quantize as quantize
     from deploycompress.flow.run import run as run
 
 __version__ = "0.1.0"
-__all__ = ["bench", "calibrate", "explain", "optimize", "prune", "quantize", "run"]
+__all__ = ["bench", "calibrate", "explain", "factorize", "optimize", "prune", "quantize", "run"]
 
 
 def __getattr__(name: str) -> object:

@@ -24,6 +24,7 @@ COMMANDS = (
     "export",
     "optimize",
     "prune",
+    "factorize",
     "calibrate",
     "quantize",
     "bench",

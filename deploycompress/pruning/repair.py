@@ -57,7 +57,7 @@ def repaired(weight: Matrix, left: Matrix, fit: Gram, held_out: Gram, *, has_bia
     products, means = _moments(fit)
     centred = products - np.outer(means, means) if has_bias else products
     after, across = centred[features:, features:], centred[features:, :features]
-    before = _error(weight, left, np.zeros(weight.shape[1]), held_out)
+    before = wrong_share(weight, left, np.zeros(weight.shape[1]), held_out)
     best: Repair | None = None
     scale = float(np.diagonal(after).mean()) or 1.0
     for damping in _DAMPING:
@@ -67,7 +67,7 @@ def repaired(weight: Matrix, left: Matrix, fit: Gram, held_out: Gram, *, has_bia
         shift: Vector = np.zeros(weight.shape[1])
         if has_bias:
             shift = np.asarray(means[:features] @ weight - means[features:] @ found, np.float64)
-        error = _error(weight, found, shift, held_out)
+        error = wrong_share(weight, found, shift, held_out)
         if error < (before if best is None else best.error_after):
             best = Repair(found, shift, before, error)
     return best
@@ -77,7 +77,7 @@ def _moments(gram: Gram) -> tuple[Matrix, Vector]:
     return gram.products[0] / gram.count, gram.sums[0] / gram.count
 
 
-def _error(weight: Matrix, left: Matrix, shift: Vector, gram: Gram) -> float:
+def wrong_share(weight: Matrix, left: Matrix, shift: Vector, gram: Gram) -> float:
     """E |X W - X' V - shift|^2 over E |X W|^2."""
     products, means = _moments(gram)
     difference = np.concatenate([weight, -left])

@@ -14,13 +14,16 @@ from deploycompress.passes import graph as g
 _PREFIX = "cut/"
 
 
-def joined(before: ir.Model, after: ir.Model, axes: Mapping[str, int]) -> tuple[ir.Model, dict[str, str]]:
+def joined(
+    before: ir.Model, after: ir.Model, axes: Mapping[str, int], partners: Mapping[str, str] | None = None
+) -> tuple[ir.Model, dict[str, str]]:
     """Both models as one, and the name of the joined tensor for each name in `axes`.
 
     Args:
         before: The original.
-        after: A copy of it that was cut; values keep their names.
-        axes: Tensors to join, each along an axis.
+        after: A copy of it that was changed; values keep their names.
+        axes: Tensors of the original to join, each along an axis.
+        partners: Name of the tensor of `after` that each is joined with, where it is not the same.
     """
     whole, other = before.clone(), after.clone()
     inputs = {value.name: value for value in whole.graph.inputs}
@@ -42,7 +45,7 @@ def joined(before: ir.Model, after: ir.Model, axes: Mapping[str, int]) -> tuple[
     found = {}
     for name, axis in axes.items():
         output = ir.Value(name=f"joined/{name}", type=values[name].type)
-        pair = [values[name], values[f"{_PREFIX}{name}"]]
+        pair = [values[name], values[f"{_PREFIX}{(partners or {}).get(name, name)}"]]
         whole.graph.append(ir.Node("", "Concat", pair, [ir.AttrInt64("axis", axis)], outputs=[output]))
         found[name] = f"joined/{name}"
     return whole, found
