@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deploycompress.cli.console import JsonOption, show_settings, stderr, stdout, track, write_json
-from deploycompress.errors import UnknownNameError, UsageError
+from deploycompress.cli.shares import share
+from deploycompress.errors import GateError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from deploycompress.flow.pruned import GroupList, GroupRow, PruneResult
 
+_ALLOCATIONS = ("uniform", "global", "lamp", "sensitivity", "latency")
 _SCORES = ("l1", "l2", "batchnorm", "lamp", "activation", "second-order", "random")
 
 
@@ -27,7 +29,25 @@ def prune(
         bool, typer.Option("--list", help="Print what may be removed and what not, with the reasons; write nothing.")
     ] = False,
     ratio: Annotated[
-        float | None, typer.Option(help="Share of every group of channels, heads and features to remove, e.g. 0.5.")
+        float | None,
+        typer.Option(help="Share of the channels, heads and features to remove, e.g. 0.5; see --allocate."),
+    ] = None,
+    speedup: Annotated[
+        str | None, typer.Option(help="How many times as fast it is to be, measured on this machine, e.g. 1.5x.")
+    ] = None,
+    max_drop: Annotated[
+        str | None,
+        typer.Option(help="Most that the metric of --eval may lose, e.g. 1%; alone it decides how much is removed."),
+    ] = None,
+    min_agreement: Annotated[
+        str | None, typer.Option(help="Least share of equal decisions, e.g. 99%: a limit that needs no labels.")
+    ] = None,
+    allocate: Annotated[
+        str | None,
+        typer.Option(
+            help="What decides how much of each group: uniform, global, lamp, sensitivity, latency (default: latency "
+            "with --speedup, else sensitivity with --calib, else uniform)."
+        ),
     ] = None,
     score: Annotated[
         str | None,
@@ -46,12 +66,18 @@ def prune(
     exclude: Annotated[
         list[str] | None, typer.Option(help="Leave layers as wide as they are: glob on node or tensor names.")
     ] = None,
-    round_to: Annotated[int, typer.Option(min=1, help="Keep channels in multiples of this: 8, 16, 32.")] = 1,
+    round_to: Annotated[
+        int | None,
+        typer.Option(min=1, help="Keep channels in multiples of this: 8, 16, 32 (default: 8 or 16 for latency)."),
+    ] = None,
     no_repair: Annotated[bool, typer.Option("--no-repair", help="Do not refit the layers behind a cut.")] = False,
     eval_data: Annotated[
         str | None, typer.Option("--eval", help="Labelled samples that accuracy is measured on, other than --calib.")
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="File of labels, where --eval does not hold them.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Metric of --max-drop, or module:function.")] = None,
+    eval_limit: Annotated[int | None, typer.Option(min=1, help="Use at most so many samples of --eval.")] = None,
+    budget: Annotated[float, typer.Option(min=0, help="Seconds that the search for --max-drop may take.")] = 900.0,
     accept_data: Annotated[
         bool, typer.Option("--accept-data", help="Use samples that the data doctor rejects.")
     ] = False,
@@ -61,19 +87,33 @@ def prune(
     """Remove channels, heads and hidden features from the graph, repair the rest from samples, and say what it cost."""
     if score is not None and score not in _SCORES:
         raise UnknownNameError("score", score, _SCORES, where="--score")
-    if ratio is None and not list_groups:
-        raise UsageError("how much is to go?", remedy="give --ratio 0.5, or --list to see what may go")
+    if allocate is not None and allocate not in _ALLOCATIONS:
+        raise UnknownNameError("allocation", allocate, _ALLOCATIONS, where="--allocate")
+    wanted = {"--ratio": ratio, "--speedup": speedup, "--max-drop": max_drop, "--min-agreement": min_agreement}
+    if all(amount is None for amount in wanted.values()) and not list_groups:
+        raise UsageError(
+            "how much is to go?", remedy="give --ratio 0.5, --speedup 1.5x or --max-drop 1%, or --list to see what may"
+        )
+    times = None if speedup is None else _times(speedup)
+    drop = None if max_drop is None else share(max_drop, "--max-drop")
+    agreement = None if min_agreement is None else share(min_agreement, "--min-agreement", example="99% or 0.99")
+    from deploycompress.flow.goal import Goal
     from deploycompress.flow.host import described, resolve
     from deploycompress.flow.prune import groups
     from deploycompress.flow.prune import prune as run
 
+    goal = None
+    if any(option is not None for option in (drop, agreement, metric, eval_limit)):
+        goal = Goal(drop, agreement, eval_data, metric, labels, limit=eval_limit, budget_s=budget)
+        goal.check()
     chosen = resolve(target)
     output = output or model.with_name(f"{model.stem}.pruned.onnx")
     settings = {
         "model": model,
         "output": "none (--list)" if list_groups else output,
         "target": described(target, chosen),
-        "ratio": ratio,
+        "amount": ", ".join(f"{option} {given}" for option, given in wanted.items() if given is not None) or None,
+        "allocation": allocate or ("latency" if speedup else "uniform" if calib is None else "sensitivity"),
         "score": score or ("l2" if calib is None else "second-order"),
         "samples": calib,
         "exclude": ", ".join(exclude or []) or None,
@@ -88,12 +128,14 @@ def prune(
         _print_groups(listed, write)
         write_json(listed, json_path)
         return
-    assert ratio is not None
     result = run(
         model,
         output,
         target=chosen,
         ratio=ratio,
+        speedup=times,
+        goal=goal,
+        allocation=allocate,  # type: ignore[arg-type]  # checked above
         score=score,  # type: ignore[arg-type]  # checked above
         calib=calib,
         preprocess=preprocess,
@@ -110,6 +152,26 @@ def prune(
     )
     _print_result(result, write)
     write_json(result, json_path)
+    if result.goal is not None and not result.goal.met:
+        raise GateError(
+            f"{result.goal.limit} was not met: {result.goal.said}",
+            where=str(result.output),
+            remedy="the best model found was written all the same; fine-tune it, or ask for less",
+        )
+    if result.missed_speed is not None:
+        raise GateError(
+            f"--speedup {speedup} was not met: the file was measured at {result.missed_speed:.2f}x",
+            where=str(result.output),
+            remedy="it was written all the same; on a quiet machine the search is surer",
+        )
+
+
+def _times(text: str) -> float:
+    """1.5 from "1.5x" or "1.5"."""
+    try:
+        return float(text.strip().removesuffix("x"))
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no number", where="--speedup", remedy="write 1.5x") from error
 
 
 def _print_groups(listed: GroupList, write: Callable[[str], None]) -> None:
@@ -140,6 +202,9 @@ def _print_result(result: PruneResult, write: Callable[[str], None]) -> None:
         if row.removed
     ]
     write(render(("group of", "units", "axes cut"), rows))
+    if result.trials:
+        trials = [(f"{each.amount:.2f}", each.units, each.said, "yes" if each.met else "-") for each in result.trials]
+        write(render(("tried to save", "units gone", "reached", "met"), trials))
     if result.repairs:
         repairs = [(each.layer, "yes" if each.is_kept else "-", each.reason) for each in result.repairs]
         write(render(("layer", "repaired", ""), repairs))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -25,7 +25,7 @@ from deploycompress import model as models
 from deploycompress.quantization.candidates import clamp_behind
 from deploycompress.runtime.session import Feed, NodeTime, Session, SessionConfig
 
-_BUDGET_S = 3.0  # of profiled runs, for both
+_BUDGET_S = 1.5  # of profiled runs, for each graph
 _FEWEST_RUNS, _MOST_RUNS = 5, 300
 _MOST_EVENTS = 200_000  # of a profile, which is a file
 _TAG = re.compile(r"tagged\d{6}")
@@ -132,27 +132,29 @@ def tagged(model: ir.Model, tags: Mapping[str, str], *, floats: bool = False) ->
     return copy
 
 
-def profiled(floats: ir.Model, int8: ir.Model, feed: Feed, config: SessionConfig) -> tuple[LayerTimes, LayerTimes]:
-    """Runs both in turn under the profiler, as often as the budget allows."""
+def profiled(graphs: Sequence[ir.Model], feed: Feed, config: SessionConfig) -> tuple[LayerTimes, ...]:
+    """Runs all of them in turn under the profiler, as often as the budget allows."""
     with tempfile.TemporaryDirectory(prefix="deploycompress-") as folder:
-        pair: list[Session] = []
-        for model in (floats, int8):
-            place = Path(folder) / str(len(pair))
+        sessions: list[Session] = []
+        for model in graphs:
+            place = Path(folder) / str(len(sessions))
             place.mkdir()
             weights_dir = models.weights_dir(model)
             content, path = models.serialize(model), place / "executed.onnx"
-            pair.append(Session(content, config, weights_dir=weights_dir, profile_dir=place, optimized_path=path))
-        for session in pair:
+            sessions.append(Session(content, config, weights_dir=weights_dir, profile_dir=place, optimized_path=path))
+        for session in sessions:
             session.run(feed)
         started, runs = perf_counter(), 0
-        most = max(_FEWEST_RUNS, min(_MOST_RUNS, _MOST_EVENTS // max(1, len(floats.graph))))
-        while runs < _FEWEST_RUNS or (runs < most and perf_counter() - started < _BUDGET_S):
-            for session in pair if runs % 2 else reversed(pair):
+        most = max(_FEWEST_RUNS, min(_MOST_RUNS, _MOST_EVENTS // max(1, len(graphs[0].graph))))
+        while runs < _FEWEST_RUNS or (runs < most and perf_counter() - started < _BUDGET_S * len(sessions)):
+            for session in sessions if runs % 2 else reversed(sessions):
                 session.run(feed)
             runs += 1
-        found = (LayerTimes(), LayerTimes())
-        for number, (times, session) in enumerate(zip(found, pair, strict=True)):
+        found = []
+        for number, session in enumerate(sessions):
+            times = LayerTimes()
             nearest_tag = untagged(ir.load(Path(folder) / str(number) / "executed.onnx"))
             for node in session.profile().nodes:
                 times.add(node, nearest_tag)
-    return found
+            found.append(times)
+    return tuple(found)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from deploycompress.data import Skipped
+from deploycompress.flow.amount import SLOWEST, Trial
 from deploycompress.pruning import Group
 from deploycompress.pruning.mending import LayerRepair
 from deploycompress.records.measured import Accuracy, Comparison, Fidelity
@@ -62,6 +63,15 @@ class GroupList:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """What became of the limit on accuracy: as it was asked for, whether the file meets it, what it reaches."""
+
+    limit: str
+    met: bool
+    said: str
+
+
+@dataclass(frozen=True)
 class PruneResult:
     """What `prune` did and what it cost.
 
@@ -70,10 +80,13 @@ class PruneResult:
         output: The model written.
         target: Name of the target.
         score: What decided which units went.
-        ratio: The share of every group that was to go.
-        round_to: Channels were kept in multiples of this.
+        allocation: What decided how many of each group.
+        ratio: The share that was to go; None where another amount was asked for.
+        speedup: The speed-up that was asked for; None where another amount was.
+        round_to: Channels were kept in multiples of this; None for what the allocation chose.
         rewrites: Exact rewrites applied first.
         groups: Every group with what went of it, then those that were refused.
+        trials: The amounts that were tried, where a speed-up or a limit decided.
         repairs: What became of every layer behind a cut; empty where nothing was repaired.
         parameters_before: Elements of the weights after the exact rewrites, before anything was cut.
         parameters_after: Of the output.
@@ -89,6 +102,7 @@ class PruneResult:
         compared_on: What the two were run on.
         comparison: Latency against the source; None where it was not measured.
         accuracy: The metric on evaluation samples, with its paired drop; None where none were given.
+        goal: What became of the limit on accuracy; None where there was none.
         notes: What the figures do not say by themselves.
     """
 
@@ -96,10 +110,13 @@ class PruneResult:
     output: Path
     target: str
     score: str
-    ratio: float
-    round_to: int
+    allocation: str
+    ratio: float | None
+    speedup: float | None
+    round_to: int | None
     rewrites: tuple[str, ...]
     groups: tuple[GroupRow, ...]
+    trials: tuple[Trial, ...]
     repairs: tuple[LayerRepair, ...]
     parameters_before: int
     parameters_after: int
@@ -115,7 +132,16 @@ class PruneResult:
     compared_on: Literal["held-out samples", "samples", "random inputs"]
     comparison: Comparison | None
     accuracy: Accuracy | None
+    goal: Reached | None
     notes: tuple[str, ...]
+
+    @property
+    def missed_speed(self) -> float | None:
+        """The speed at which the file was measured, where that is less than what was asked for; else None."""
+        wanted, found = self.speedup, self.comparison
+        if wanted is None or found is None or found.speedup >= wanted * SLOWEST:
+            return None
+        return found.speedup
 
     @property
     def is_close(self) -> bool:

@@ -60,7 +60,8 @@ def roll_back(drafted: Draft, made: Made, original: Session, feed: Feed, *, keep
     """
     config = original.config
     tag_of = tags(drafted.floats)
-    before, after = profiled(tagged(drafted.floats, tag_of, floats=True), tagged(made.model, tag_of), feed, config)
+    pair = (tagged(drafted.floats, tag_of, floats=True), tagged(made.model, tag_of))
+    before, after = profiled(pair, feed, config)
     released, gain_us = Costs(drafted.floats, made.plan, before, after, tag_of).cheapest()
     total_us = sum(after.by_tag.values())
     nodes = made.plan.nodes.items()

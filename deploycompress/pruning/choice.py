@@ -1,7 +1,9 @@
-"""groups, share to remove, score -> which units go: the same share of every group, in widths the kernels like.
+"""groups, score -> the error curve of each group: the order in which its units go, and what is wrong after each.
 
-A group keeps at least one unit. Channels are kept in multiples of `round_to`; heads and other units that are several
-indices wide are whole by themselves.
+With Gram matrices the error is that of the layers that read the group, after repair (see `second_order`), whatever the
+score that gives the order; without, it is the share of the scores that went. `counts` are the same share of every
+group, in widths the kernels like: channels in multiples of `round_to`, one unit at least; heads and other units that
+are several indices wide are whole by themselves.
 """
 
 from __future__ import annotations
@@ -13,11 +15,10 @@ import numpy as np
 
 from deploycompress.calibration import LayerInput
 from deploycompress.calibration.gram import Gram
-from deploycompress.pruning import scores
-from deploycompress.pruning.consumers import consumers
+from deploycompress.pruning import scores, second_order
+from deploycompress.pruning.consumers import Consumer, consumers
+from deploycompress.pruning.curves import Curve
 from deploycompress.pruning.groups import Group
-from deploycompress.pruning.labels import Array
-from deploycompress.pruning.second_order import least
 
 Score = Literal["l1", "l2", "batchnorm", "lamp", "activation", "second-order", "random"]
 SCORES: tuple[Score, ...] = ("l1", "l2", "batchnorm", "lamp", "activation", "second-order", "random")
@@ -36,32 +37,27 @@ def counts(groups: Sequence[Group], ratio: float, round_to: int) -> dict[Group, 
     return found
 
 
-def choose(
-    wanted: Mapping[Group, int], score: Score, grams: Mapping[LayerInput, Gram] | None = None, seed: int = 0
-) -> dict[Group, Array]:
-    """The units to remove, by group.
+def curves(
+    groups: Sequence[Group], score: Score, grams: Mapping[LayerInput, Gram] | None = None, seed: int = 0
+) -> dict[Group, Curve]:
+    """The curve of each group.
 
     Args:
-        wanted: How many of each.
-        score: What decides.
+        groups: Those that may be cut.
+        score: What decides the order.
         grams: Second moments of what the groups' consumers read; needed for the scores `FROM_SAMPLES`.
         seed: For the random score.
 
     Raises:
         UnsupportedError: A group runs through no BatchNormalization, and its scale was to decide.
     """
-    return {group: _lowest(group, count, score, grams or {}, seed) for group, count in wanted.items()}
+    return {group: _curve(group, score, grams or {}, seed) for group in groups}
 
 
-def _lowest(group: Group, count: int, score: Score, grams: Mapping[LayerInput, Gram], seed: int) -> Array:
-    if score == "second-order":
-        readers = [
-            reader
-            for reader in consumers(group)
-            if reader.rows in grams and np.ptp(np.bincount(reader.units[reader.units >= 0])) == 0
-        ]
-        if readers:
-            return least(readers, grams, group.units, count)
+def _curve(group: Group, score: Score, grams: Mapping[LayerInput, Gram], seed: int) -> Curve:
+    readers = [reader for reader in consumers(group) if reader.rows in grams and _is_even(reader)]
+    if score == "second-order" and readers:
+        return second_order.curve(readers, grams, group.units)
     found = {
         "l1": lambda: scores.magnitude(group, 1),
         "l2": lambda: scores.magnitude(group, 2),
@@ -71,4 +67,11 @@ def _lowest(group: Group, count: int, score: Score, grams: Mapping[LayerInput, G
         "activation": lambda: scores.activation(group, grams),
         "random": lambda: scores.random(group, seed),
     }[score]()
-    return np.argsort(found, kind="stable")[:count]
+    if readers:
+        return second_order.curve(readers, grams, group.units, np.argsort(found, kind="stable"))
+    return Curve.of_scores(found)
+
+
+def _is_even(reader: Consumer) -> bool:
+    """Whether each unit is as many of the rows of the layer's weight."""
+    return bool(np.ptp(np.bincount(reader.units[reader.units >= 0])) == 0)

@@ -27,13 +27,19 @@ def parameters(model: ir.Model) -> int:
 
 def macs(model: ir.Model, inputs: Mapping[str, Sequence[int]]) -> int:
     """Multiply-accumulates of the main graph on inputs of these shapes; products of unknown shape count for nothing."""
+    return sum(by_output(model, inputs).values())
+
+
+def by_output(model: ir.Model, inputs: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """The same of each node that multiplies, by the name of its first output."""
     copy = model.clone()
     for value in copy.graph.inputs:
         if (name := value.name or "") in inputs:
             value.shape = ir.Shape(inputs[name])
     copy = FoldConstants()(copy).model
     shapes = certain(copy)
-    return sum(_of(node, shapes) for node in copy.graph)
+    found = {node.outputs[0].name or "": _of(node, shapes) for node in copy.graph}
+    return {name: count for name, count in found.items() if count}
 
 
 def _of(node: ir.Node, shapes: Shapes) -> int:

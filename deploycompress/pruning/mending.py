@@ -89,7 +89,7 @@ def mend(
         ]
         for node, rows in pairs.items():
             twin = twins[node.outputs[0].name]
-            outcomes.append(_refit(mended, node, twin, kept, [grams[rows] for grams in moments]))
+            outcomes.append(refit(mended, node, twin, kept, *(grams[rows] for grams in moments)))
     return mended, tuple(outcomes)
 
 
@@ -113,8 +113,17 @@ def _joint(rows: LayerInput, names: Mapping[str, str], twin: ir.Node) -> LayerIn
     return replace(rows, tensor=names[rows.tensor], features=rows.features + left.features)
 
 
-def _refit(model: ir.Model, node: ir.Node, twin: ir.Node, kept: Masks, moments: Sequence[Gram]) -> LayerRepair:
-    """Gives `twin` of `model` the weights that come nearest to what `node` gave."""
+def refit(model: ir.Model, node: ir.Node, twin: ir.Node, kept: Masks, fit: Gram, held_out: Gram) -> LayerRepair:
+    """Gives `twin` of `model` the weights that come nearest to what `node` gave.
+
+    Args:
+        model: The cut model.
+        node: A layer of the original.
+        twin: What became of it.
+        kept: What is kept of the original's values.
+        fit: Moments of what both read, side by side.
+        held_out: The same of other samples, that decide.
+    """
     name = g.label(node)
     old, weight = node.inputs[1], twin.inputs[1]
     assert old is not None
@@ -124,7 +133,7 @@ def _refit(model: ir.Model, node: ir.Node, twin: ir.Node, kept: Masks, moments: 
     data = g.array(weight)
     assert data is not None
     left = as_matrix(twin, data)
-    found = repaired(whole[:, outputs], left, moments[0], moments[1], has_bias=_may_shift(twin))
+    found = repaired(whole[:, outputs], left, fit, held_out, has_bias=_may_shift(twin))
     if found is None:
         return LayerRepair(name, False, "no new weights are better on held-out samples")
     g.set_weight(model, twin, 1, f"{name}_weight", as_weight(twin, found.weight, data))

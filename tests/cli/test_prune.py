@@ -50,7 +50,7 @@ def test_the_list_writes_nothing(model: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "error: how much is to go?; give --ratio 0.5, or --list to see what may go"),
+        ((), "error: how much is to go?; give --ratio 0.5, --speedup 1.5x or --max-drop 1%, or --list to see what may"),
         (("--ratio", 2), "error: the ratio must lie between 0 and 1, not 2; --ratio 0.5 removes half"),
         (("--ratio", 0.5, "--score", "l3"), "error: --score: unknown score 'l3'; did you mean l2, l1?"),
         (("--ratio", 0.5, "--score", "activation"), "the score activation needs samples; give --calib DIR"),

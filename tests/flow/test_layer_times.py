@@ -30,7 +30,7 @@ def test_every_layer_is_timed_in_both_forms_whatever_fuses() -> None:
     feed, config = {"x": normal(1, 3, 16, 16)}, SessionConfig(threads=1)
     tag_of = tags(net)
     layers = {tag_of[str(node.name)]: node for node in net.graph if node.op_type in ("Conv", "Gemm")}
-    before, after = profiled(tagged(net, tag_of, floats=True), tagged(quantized(net)[1], tag_of), feed, config)
+    before, after = profiled((tagged(net, tag_of, floats=True), tagged(quantized(net)[1], tag_of)), feed, config)
     for times in (before, after):
         assert layers.keys() <= times.by_tag.keys()
         assert [times.elements[tag] for tag in layers] == [16 * 16 * 16, 16 * 16 * 16, 8 * 16 * 16, 5]

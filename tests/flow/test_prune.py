@@ -12,7 +12,7 @@ from deploycompress import model as models
 from deploycompress import prune, targets
 from deploycompress.cli.prune import verdict
 from deploycompress.errors import InvalidOutputError, UnknownNameError, UnsupportedError, UsageError
-from deploycompress.flow import prune as flow
+from deploycompress.flow import cutting
 from deploycompress.flow.prune import groups
 from tests import zoo
 from tests.passes.running import feed, outputs, proto
@@ -152,16 +152,16 @@ def test_a_model_without_anything_to_remove_is_refused_with_the_reasons(tmp_path
 def test_a_cut_that_answers_otherwise_is_an_error_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = flow.remove
+    real = cutting.remove
 
-    def wrong(model: ir.Model, kept: flow.Masks) -> ir.Model:
+    def wrong(model: ir.Model, kept: cutting.Masks) -> ir.Model:
         after = real(model, kept)
         bias = after.graph.initializers["b1"]
         assert bias.const_value is not None
         bias.const_value = ir.tensor(bias.const_value.numpy() + 1, name="b1")
         return after
 
-    monkeypatch.setattr(flow, "remove", wrong)
+    monkeypatch.setattr(cutting, "remove", wrong)
     with pytest.raises(InvalidOutputError, match="does not answer as the masked one does: output 'y' differs"):
         prune(written(tmp_path, nets.residual()), tmp_path / "out.onnx", target=TARGET, ratio=0.5, measure=False)
     assert not (tmp_path / "out.onnx").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -11,12 +12,12 @@ import pytest
 from deploycompress.calibration import LayerInput, collect
 from deploycompress.calibration.gram import Gram
 from deploycompress.errors import UnsupportedError
-from deploycompress.pruning import Group, find, masks, remove, scores
-from deploycompress.pruning.choice import choose, counts
+from deploycompress.pruning import Group, choice, find, masks, remove, scores, second_order
+from deploycompress.pruning.choice import counts
 from deploycompress.pruning.consumers import consumers
+from deploycompress.pruning.labels import Array
 from deploycompress.pruning.mending import mend
 from deploycompress.pruning.repair import repaired
-from deploycompress.pruning.second_order import least
 from tests import zoo
 from tests.passes.running import outputs
 from tests.pruning import nets
@@ -71,11 +72,18 @@ def grams(model: ir.Model, group: Group) -> dict[LayerInput, Gram]:
     return dict(collect(model, [], feeds(), grams=[reader.rows for reader in consumers(group)]).grams)
 
 
+def weakest(groups: Sequence[Group], ratio: float) -> dict[Group, Array]:
+    """The units with the smallest weights, this share of every group."""
+    curves = choice.curves(groups, "l2")
+    return {group: curves[group].order[:count] for group, count in counts(groups, ratio, 1).items()}
+
+
 def test_the_second_order_choice_of_one_is_the_best_of_all_after_least_squares() -> None:
     model = hidden()
     group = find(model).groups[0]
     readers, found = consumers(group), grams(model, group)
-    gone = least(readers, found, group.units, 2)
+    curve = second_order.curve(readers, found, group.units)
+    gone = curve.order
     products = next(iter(found.values())).products[0]
     damped = products + 1e-3 * np.diagonal(products).mean() * np.eye(5)
     weight = readers[0].matrix
@@ -88,6 +96,12 @@ def test_the_second_order_choice_of_one_is_the_best_of_all_after_least_squares()
 
     assert gone[0] == min(range(5), key=lambda unit: error((unit,)))
     assert gone[1] == min((n for n in range(5) if n != gone[0]), key=lambda unit: error((int(gone[0]), unit)))
+    energy = float(np.trace(weight.T @ damped @ weight))
+    exact = [error(tuple(gone[:count])) / energy for count in range(5)]
+    np.testing.assert_allclose(curve.errors, exact, rtol=1e-9, atol=1e-12)
+    given = second_order.curve(readers, found, group.units, np.asarray([3, 0, 4, 1, 2]))
+    assert given.order.tolist() == [3, 0, 4, 1]
+    np.testing.assert_allclose(given.errors[2], error((3, 0)) / energy, rtol=1e-9)
 
 
 def test_of_two_features_that_stand_in_for_each_other_the_second_order_keeps_one() -> None:
@@ -99,7 +113,7 @@ def test_of_two_features_that_stand_in_for_each_other_the_second_order_keeps_one
         data[..., 1] = data[..., 0]
         value.const_value = ir.tensor(data, name=name)
     group = find(model).groups[0]
-    order = least(consumers(group), grams(model, group), group.units, 2).tolist()
+    order = second_order.curve(consumers(group), grams(model, group), group.units).order.tolist()
     assert order[0] in (0, 1)
     assert order[1] not in (0, 1)
 
@@ -107,7 +121,7 @@ def test_of_two_features_that_stand_in_for_each_other_the_second_order_keeps_one
 def test_mending_brings_the_outputs_nearer_to_those_before() -> None:
     model = hidden(24)
     grouping = find(model)
-    kept = masks(grouping, choose(counts(grouping.groups, 0.3, 1), "l2"))
+    kept = masks(grouping, weakest(grouping.groups, 0.3))
     cut = remove(model, kept)
     mended, repairs = mend(model, cut, kept, feeds(seed=20), feeds(4, seed=50))
     assert [repair.is_kept for repair in repairs] == [True]
@@ -120,7 +134,7 @@ def test_mending_brings_the_outputs_nearer_to_those_before() -> None:
 def test_mending_convolutions_fits_their_kernels_and_biases() -> None:
     model = nets.residual()
     grouping = find(model)
-    kept = masks(grouping, choose(counts(grouping.groups, 0.4, 1), "l2"))
+    kept = masks(grouping, weakest(grouping.groups, 0.4))
     cut = remove(model, kept)
     fit = [{"x": zoo.normal(4, 3, 8, 8, seed=n)} for n in range(8)]
     mended, repairs = mend(model, cut, kept, fit, [{"x": zoo.normal(8, 3, 8, 8, seed=40)}])
