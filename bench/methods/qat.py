@@ -12,7 +12,7 @@ from torch import nn
 
 from bench.methods.check import Check, Figures, fresh
 from bench.methods.experiment import accuracy, digits, mlp, trained
-from deploycompress.quantization.spec import Bits, Levels
+from deploycompress.quantization.spec import Levels
 from deploycompress.training.arrays import Arrays
 from deploycompress.training.frozen import Frozen
 from deploycompress.training.offline import Offline
@@ -43,20 +43,19 @@ def tuned(net: nn.Module, data: Arrays, asked: FakeQuant, seed: int) -> nn.Modul
 
 
 def qat_1(seed: int) -> Figures:
-    """Weights of 2 bits alone; weights and activations of 2, 4 and 8 bits."""
+    """Weights of 2 bits with one step a layer, the same with one a channel, and with activations of 2 bits as well."""
     data, test = digits(seed)
     net = floating(seed, data)
-    weights = FakeQuant(2, edge_bits=None)
-    both: tuple[tuple[Bits, Bits], ...] = ((2, 2), (4, 4), (8, 8))
-    figures = {
+    coarse = FakeQuant(2, edge_bits=None, per_channel=False)
+    fine, both = FakeQuant(2, edge_bits=None), FakeQuant(2, activation_bits=2, edge_bits=None)
+    return {
         "fp32": accuracy(net, test),
-        "W2 PTQ": accuracy(rounded(net, data, weights), test),
-        "W2 QAT": accuracy(tuned(net, data, weights, seed), test),
+        "W2 PTQ": accuracy(rounded(net, data, coarse), test),
+        "W2 QAT": accuracy(tuned(net, data, coarse, seed), test),
+        "W2 PTQ per channel": accuracy(rounded(net, data, fine), test),
+        "W2 QAT per channel": accuracy(tuned(net, data, fine, seed), test),
+        "W2A2 QAT": accuracy(tuned(net, data, both, seed), test),
     }
-    for bits, activations in both:
-        asked = FakeQuant(bits, activation_bits=activations, edge_bits=None)
-        figures[f"W{bits}A{activations} QAT"] = accuracy(tuned(net, data, asked, seed), test)
-    return figures
 
 
 def few_levels(levels: Levels, seed: int) -> Figures:

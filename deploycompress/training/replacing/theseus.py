@@ -1,4 +1,4 @@
-"""L = CE(y, z), computed by a mix of old and new modules that is drawn anew for every batch; the share of new ones grows.
+"""L = CE(y, z) of a mix of old and new modules that is drawn anew for every batch; the share of new ones grows.
 
     p(t) = min(1, start + (1 - start) t / (ramp T));  r_i ~ Bernoulli(p), at least one of them 1
 

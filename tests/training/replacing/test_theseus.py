@@ -68,7 +68,7 @@ def test_run_trains_the_successor_alone_and_ends_with_it_alone(tmp_path: Path) -
 
 
 def test_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
-    class Killed(Exception):  # noqa: N818
+    class Killed(Exception):
         pass
 
     class Dies(Theseus):
