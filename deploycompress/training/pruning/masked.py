@@ -1,8 +1,8 @@
 """L of any objective, over weights that are masked more and more; a masked weight stays zero.
 
 The masks are chosen anew every `every` updates while the sparsity rises; what was pruned is zero, scores least, and
-does not come back. After every update of the optimizer the masks are applied to the weights again: momentum and weight decay
-move masked weights even where their gradient is zero.
+does not come back. After every update of the optimizer the masks are applied to the weights again: momentum and weight
+decay move masked weights even where their gradient is zero.
 
 Source: Zhu & Gupta 2017 (arXiv:1710.01878), section 3; Han et al. 2015 (arXiv:1506.02626), section 3.
 """
