@@ -40,6 +40,11 @@ class Arrays:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def by_name(self) -> dict[str, torch.Tensor]:
+        """Inputs under their names (one without a name is "input") and the labels under "label"."""
+        return dict(zip(self.names or ("input",), self.inputs, strict=True)) | {"label": self.labels}
+
 
 def load(reference: str, *, base: Path | None = None) -> Arrays:
     """Calls the function that `reference` names and checks what it returns.

@@ -6,6 +6,7 @@ memory-mapped file (the inputs are fixed arrays).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def distill(
     frozen, teacher_hash = Frozen(teacher), sha256(teacher_checkpoint)
     data = arrays.load(step.data, base=base)
     evaluation = None if step.eval is None else arrays.load(step.eval, base=base)
-    student = seeded(step.student, step.seed, base)
+    offered = {"teacher": teacher, "data": data.by_name}
+    student = seeded(step.student, step.seed, base, offered)
     objective = distillation(frozen, student, step, data)
     objective.check(student.eval(), few(data))
     folder = work_folder(output)
@@ -90,14 +92,16 @@ def distill(
         student=written(objective.finish(student), output, folder, data, fit),
         teacher_parameters=sum(parameter.numel() for parameter in teacher.parameters()),
         teacher_accuracy=None if evaluation is None else evaluate(teacher.cpu(), evaluation, step.batch_size)[1],
-        baseline=_baseline(step, output, base, track) if step.baseline else None,
+        baseline=_baseline(step, output, base, offered, track) if step.baseline else None,
     )
 
 
-def _baseline(step: Distill, output: Path, base: Path | None, track: Track) -> TrainResult:
+def _baseline(
+    step: Distill, output: Path, base: Path | None, offered: Mapping[str, object], track: Track
+) -> TrainResult:
     """The same student, data and budget, without the teacher."""
     shared = {
         name: getattr(step, name) for name in Train.model_fields if name in Distill.model_fields and name != "kind"
     }
     alone = Train(**{**shared, "model": step.student, "output": f"{output.stem}.baseline.safetensors"})
-    return train(alone, output.with_name(alone.output), base=base, track=track)
+    return train(alone, output.with_name(alone.output), base=base, offered=offered, track=track)

@@ -2,11 +2,14 @@
 
 A factory takes nothing and returns a module, or a pair (module, example). An example is a tensor, a tuple of tensors in
 the order of `forward`, or a dict of tensors by keyword. A module may offer the same as a method `example_inputs()`.
+The factory of a student may have optional parameters `teacher` (the trained module) and `data` (the training samples,
+a dict of tensors): a student that starts as a part of its teacher is cut out there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +21,23 @@ from deploycompress.records.reference import resolve
 Example = torch.Tensor | tuple[torch.Tensor, ...] | dict[str, torch.Tensor]
 
 
-def build(reference: str, *, base: Path | None = None) -> tuple[torch.nn.Module, Example | None]:
+def build(
+    reference: str, *, base: Path | None = None, offered: Mapping[str, object] | None = None
+) -> tuple[torch.nn.Module, Example | None]:
     """The network that a factory makes, and its example input where it offers one.
+
+    Args:
+        reference: `module:factory` or `file.py:factory`.
+        base: Folder that it is looked up from.
+        offered: What the factory is given where it has parameters of these names.
 
     Raises:
         UsageError: The reference is wrong, the factory fails, or it makes no module.
     """
     factory = resolve(reference, base=base)
     try:
-        made = factory() if callable(factory) and not isinstance(factory, torch.nn.Module) else factory
+        is_factory = callable(factory) and not isinstance(factory, torch.nn.Module)
+        made = factory(**_asked_for(factory, offered or {})) if is_factory else factory
     except Exception as error:
         raise UsageError(f"calling it raised {type(error).__name__}: {error}", where=reference) from error
     module, example = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
@@ -39,6 +50,11 @@ def build(reference: str, *, base: Path | None = None) -> tuple[torch.nn.Module,
     if example is None and callable(getattr(module, "example_inputs", None)):
         example = module.example_inputs()  # type: ignore[operator]
     return module, example
+
+
+def _asked_for(factory: Callable[..., object], offered: Mapping[str, object]) -> dict[str, object]:
+    parameters = inspect.signature(factory).parameters if offered else {}
+    return {name: value for name, value in offered.items() if name in parameters}
 
 
 def logits(module: torch.nn.Module, names: Sequence[str], inputs: Sequence[torch.Tensor]) -> torch.Tensor:

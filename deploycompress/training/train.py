@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +54,21 @@ class TrainResult:
         )
 
 
-def train(step: Train, output: Path, *, base: Path | None = None, track: Track = silent) -> TrainResult:
+def train(
+    step: Train,
+    output: Path,
+    *,
+    base: Path | None = None,
+    offered: Mapping[str, object] | None = None,
+    track: Track = silent,
+) -> TrainResult:
     """Trains what `step.model` makes on `step.data` and writes the checkpoint; goes on where a killed run stood.
 
     Args:
         step: Factory, data and hyperparameters.
         output: The checkpoint to write; the log and the snapshot lie beside it in `<stem>.training/`.
         base: Folder that references are looked up from.
+        offered: What the factory may ask for (see `network.build`).
         track: Shows progress.
 
     Raises:
@@ -67,7 +76,7 @@ def train(step: Train, output: Path, *, base: Path | None = None, track: Track =
         DataRejectedError: The data is unusable.
         EnvironmentLacksError: The device or the disk lacks something.
     """
-    module = seeded(step.model, step.seed, base)
+    module = seeded(step.model, step.seed, base, offered)
     data = arrays.load(step.data, base=base)
     evaluation = None if step.eval is None else arrays.load(step.eval, base=base)
     objective = LabelsOnly()
@@ -85,10 +94,10 @@ def train(step: Train, output: Path, *, base: Path | None = None, track: Track =
     return written(objective.finish(module), output, folder, data, fit)
 
 
-def seeded(factory: str, seed: int, base: Path | None) -> torch.nn.Module:
-    """The network of a factory with the initial weights that `seed` gives."""
+def seeded(factory: str, seed: int, base: Path | None, offered: Mapping[str, object] | None = None) -> torch.nn.Module:
+    """The network of a factory with the initial weights that `seed` (and what it is `offered`) gives."""
     accelerate.utils.set_seed(seed)
-    module, _ = network.build(factory, base=base)
+    module, _ = network.build(factory, base=base, offered=offered)
     return module
 
 

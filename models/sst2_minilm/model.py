@@ -30,7 +30,7 @@ def student(teacher: nn.Module | None = None, data: dict[str, torch.Tensor] | No
     samples = whole.example_inputs() if data is None or teacher is None else data
     ids, mask = samples["input_ids"], samples["attention_mask"]
     frequencies = torch.bincount(ids[mask > 0], minlength=whole.encoder.config.vocab_size)
-    cut = shrunk(whole.encoder, ids[:128], mask[:128], frequencies, layers=(1, 3, 5), heads=4, neurons=256, rank=128)
+    cut = shrunk(whole.encoder, ids[:128], mask[:128], frequencies, layers=(0, 1, 2), heads=4, neurons=256, rank=128)
     small = Classifier(cut, whole.head.in_features)
     small.head.load_state_dict(whole.head.state_dict())
     return small
