@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from deploycompress.flow.prune import prune as prune
     from deploycompress.flow.quantize import quantize as quantize
     from deploycompress.flow.run import run as run
+    from deploycompress.flow.sparsify import sparsify as sparsify
 
 __version__ = "0.1.0"
-__all__ = ["bench", "calibrate", "explain", "factorize", "optimize", "prune", "quantize", "run"]
+__all__ = ["bench", "calibrate", "explain", "factorize", "optimize", "prune", "quantize", "run", "sparsify"]
 
 
 def __getattr__(name: str) -> object:

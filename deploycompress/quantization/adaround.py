@@ -23,7 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deploycompress.quantization.gptq import damped, gptq_codes
+from deploycompress.calibration.inverse_factor import damped
+from deploycompress.quantization.gptq import gptq_codes
 
 _PARTNERS = 4
 _MOST_SWEEPS = 6

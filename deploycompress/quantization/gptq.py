@@ -15,6 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from deploycompress.calibration.inverse_factor import inverse_factor
+
 _LAZY_COLUMNS = 128
 
 
@@ -50,7 +52,7 @@ def gptq_codes(
     # Transposed, [K, N]: a column of the weight is a contiguous row here.
     left = weight.T.astype(np.float64)[order]
     scales, zeros = scale.T.astype(np.float64)[group[order]], zero_point.T.astype(np.float64)[group[order]]
-    factor = _inverse_factor(gram[np.ix_(order, order)], damp)
+    factor = inverse_factor(gram[np.ix_(order, order)], damp)
     codes = np.empty((columns, rows), np.int8)
     for start in range(0, columns, _LAZY_COLUMNS):
         stop = min(start + _LAZY_COLUMNS, columns)
@@ -63,31 +65,3 @@ def gptq_codes(
             errors[i - start] = error
         left[stop:] -= factor[start:stop, stop:].T @ errors
     return np.ascontiguousarray(codes.T)
-
-
-def damped(gram: NDArray[np.float64], damp: float) -> NDArray[np.float64]:
-    """The matrix [K, K] with damp * (mean of its diagonal) added; a column of zeros gets 1 on the diagonal instead."""
-    matrix = gram.copy()
-    diagonal = np.einsum("ii->i", matrix)
-    diagonal += damp * diagonal.mean()
-    diagonal[np.diagonal(gram) <= 0] = 1.0
-    return matrix
-
-
-def _inverse_factor(gram: NDArray[np.float64], damp: float) -> NDArray[np.float64]:
-    """Upper U with U^T U = H^-1: with H = R R^T, R upper, U = R^-1. R is a Cholesky factor with the axes reversed."""
-    lower = np.linalg.cholesky(damped(gram, damp)[::-1, ::-1])
-    return _inverse_of_upper(lower[::-1, ::-1])
-
-
-def _inverse_of_upper(matrix: NDArray[np.floating]) -> NDArray[np.float64]:
-    """[[A, B], [0, D]]^-1 = [[A^-1, -A^-1 B D^-1], [0, D^-1]], halving until the blocks are small."""
-    size = len(matrix)
-    if size <= _LAZY_COLUMNS:
-        return np.triu(np.linalg.inv(matrix)).astype(np.float64)
-    half = size // 2
-    inverse = np.zeros(matrix.shape)
-    inverse[:half, :half] = _inverse_of_upper(matrix[:half, :half])
-    inverse[half:, half:] = _inverse_of_upper(matrix[half:, half:])
-    inverse[:half, half:] = -inverse[:half, :half] @ matrix[:half, half:] @ inverse[half:, half:]
-    return inverse

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
+from deploycompress.calibration.inverse_factor import damped
 from deploycompress.quantization.adaround import adaround_codes, row_errors
-from deploycompress.quantization.gptq import damped, gptq_codes
+from deploycompress.quantization.gptq import gptq_codes
 from tests.quantization.layers import absmax_grid, correlated, dequantized, nearest
 
 
