@@ -19,16 +19,18 @@ from deploycompress.training.losses.scores import score_difference
 
 
 def hidden_terms(student: Encoder, teacher: Encoder) -> list[Term]:
-    """The embeddings and every hidden state beside an evenly spaced one of the teacher, through one shared projection.
+    """The embeddings and every hidden state beside an evenly spaced one of the teacher.
 
-    Errors are shares of the teacher's variance, so that layers of any size count alike.
+    A student of another width is projected, by one matrix for all layers; one of the same width is compared as it is,
+    so that a student that starts as a part of its teacher is close from the start. Errors are shares of the teacher's
+    variance, so that layers of any size count alike.
     """
 
     def compare(answered: Outputs, told: Outputs, mask: torch.Tensor | None) -> torch.Tensor:
         return torch.stack([unexplained(s, t, mask) for s, t in zip(answered, told, strict=True)]).sum()
 
     matched = (teacher.embeddings, *(teacher.layers[number] for number in _matched(student, teacher)))
-    projection = nn.Linear(student.width, teacher.width)
+    projection = None if student.width == teacher.width else nn.Linear(student.width, teacher.width)
     return [Term("hidden", student.states, matched, compare, projection=projection, weight=1.0)]
 
 
