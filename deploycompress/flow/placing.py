@@ -13,12 +13,13 @@ from pydantic import BaseModel
 
 from deploycompress.errors import UsageError
 from deploycompress.records.recipe import Recipe, Step
+from deploycompress.records.recipe_blocks import Block
 from deploycompress.records.reference import is_reference
 
 _WRITES = frozenset({"output", "json_path", "markdown", "html"})
 _READS = frozenset(
     {
-        *("model", "data", "eval", "teacher", "teacher_checkpoint", "student", "source", "checkpoint"),
+        *("model", "data", "eval", "teacher", "teacher_checkpoint", "student", "source", "checkpoint", "initial"),
         *("preprocess", "calib", "models", "labels", "calibration", "tokenizer", "metric"),
     }
 )
@@ -43,11 +44,13 @@ def placed(recipe: Recipe, folder: Path) -> tuple[Step, ...]:
         return str(folder / text) if not colon and (folder / text).exists() else text
 
     for step in recipe.steps:
-        changes: dict[str, str | tuple[str, ...]] = {}
+        changes: dict[str, str | tuple[str, ...] | Block] = {}
         for name in type(step).model_fields:
             value = getattr(step, name)
             if name in _WRITES and value is not None:
                 changes[name] = str(out / value)
+            elif isinstance(value, Block):
+                changes[name] = value.placed(read)
             elif name in _READS and isinstance(value, str):
                 changes[name] = read(value)
             elif name in _READS and value is not None:

@@ -17,6 +17,7 @@ from deploycompress.errors import UnknownNameError, UsageError
 from deploycompress.records.formats import ActivationBits, Algorithm, Bits, Kind, Layout, Levels
 from deploycompress.records.recipe_blocks import Frozen, flatten
 from deploycompress.records.recipe_methods import BLOCKS, Hinton, Method
+from deploycompress.records.recipe_regimes import Labels, Regime
 from deploycompress.records.steps import Level
 
 
@@ -39,6 +40,9 @@ class Hyperparameters(Frozen):
         keep: The weights written: of the best epoch on `eval`, or of the last epoch.
         patience: Epochs without a better one on `eval` after which training ends; None for all epochs.
         tensorboard: Write TensorBoard event files beside the log (needs the extra `logs`).
+        initial: Checkpoint to start from; None for the weights that the factory makes.
+        fresh: Submodules that `initial` is not loaded into, such as the head of a new task.
+        freeze: Submodules that are not trained.
     """
 
     epochs: int = Field(default=30, ge=1)
@@ -56,6 +60,9 @@ class Hyperparameters(Frozen):
     keep: Literal["best", "last"] = "best"
     patience: int | None = Field(default=None, ge=1)
     tensorboard: bool = False
+    initial: str | None = None
+    fresh: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
 
 
 class Train(Hyperparameters):
@@ -66,6 +73,7 @@ class Train(Hyperparameters):
     data: str
     eval: str | None = None
     output: str
+    regime: Regime = Field(default_factory=Labels)
 
     @property
     def outputs(self) -> tuple[str, ...]:

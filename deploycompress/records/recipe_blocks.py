@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
@@ -15,7 +15,21 @@ class Frozen(BaseModel):
 
 
 class Block(Frozen):
-    """A named part inside a step; every subclass has its name as the default of `kind`."""
+    """A named part inside a step; every subclass has its name as the default of `kind`.
+
+    Attributes:
+        reads: Keys that hold a path or a `file.py:function`.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
+
+    def placed(self, read: Callable[[str], str]) -> Self:
+        """The part with its paths made whole by `read`."""
+        changes: dict[str, str | tuple[str, ...]] = {}
+        for name in self.reads:
+            value = getattr(self, name)
+            changes[name] = read(value) if isinstance(value, str) else tuple(read(text) for text in value)
+        return self.model_copy(update=changes)
 
     @model_serializer(mode="wrap")
     def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

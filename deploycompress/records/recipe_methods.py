@@ -26,6 +26,7 @@ from deploycompress.records.recipe_distilling import (
     SolutionFlow,
     TinyBert,
 )
+from deploycompress.records.recipe_regimes import AnyRegime, MultiTask, SemiSupervised
 
 
 class Hinton(Block):
@@ -43,6 +44,8 @@ class TeacherOnly(Block):
 AnyMethod = (
     Hinton
     | TeacherOnly
+    | SemiSupervised
+    | MultiTask
     | AttentionTransfer
     | SimilarityPreserving
     | Relational
@@ -64,5 +67,5 @@ Method = Annotated[
     BeforeValidator(flatten("a method", "'hinton: {}'", bare=True)),
 ]
 
-BLOCKS: dict[str, dict[str, type[Block]]] = {"method": by_name(AnyMethod)}
+BLOCKS: dict[str, dict[str, type[Block]]] = {"method": by_name(AnyMethod), "regime": by_name(AnyRegime)}
 """{key of a step: {name: class}} of every part that is chosen by name."""

@@ -82,14 +82,18 @@ def load(path: Path, *, trust: bool = False) -> dict[str, torch.Tensor]:
     return _without_prefix({str(name): value for name, value in loaded.items()})
 
 
-def load_into(module: torch.nn.Module, path: Path, *, trust: bool = False) -> None:
-    """Loads a checkpoint into `module`; every name and shape must match.
+def load_into(module: torch.nn.Module, path: Path, *, trust: bool = False, fresh: Iterable[str] = ()) -> None:
+    """Loads a checkpoint into `module`; every name and shape must match, but for the submodules that stay `fresh`.
 
     Raises:
         UsageError: There is no such file.
         CheckpointRejectedError: As `load`, or names or shapes differ; the nearest names are listed.
     """
     state, own = load(path, trust=trust), module.state_dict()
+    kept_as_made = tuple(f"{name}." for name in fresh)
+    if kept_as_made:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(kept_as_made)}
+        state |= {name: tensor for name, tensor in own.items() if name.startswith(kept_as_made)}
     missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     faults = []
     if missing:

@@ -19,7 +19,7 @@ from deploycompress.training.evaluate import evaluate
 from deploycompress.training.frozen import Frozen
 from deploycompress.training.methods import distillation
 from deploycompress.training.teacher_logits import cached
-from deploycompress.training.train import TrainResult, identity, seeded, train, work_folder, written
+from deploycompress.training.train import TrainResult, below, identity, seeded, train, work_folder, written
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ def distill(
     data = arrays.load(step.data, base=base)
     evaluation = None if step.eval is None else arrays.load(step.eval, base=base)
     offered = {"teacher": teacher, "data": data.by_name}
-    student = seeded(step.student, step.seed, base, offered)
-    objective = distillation(frozen, student, step, data)
+    student = seeded(step.student, step, base, offered)
+    whole = step.model_copy(update={"method": step.method.placed(below(base))})
+    objective = distillation(frozen, student, whole, data)
     objective.check(student.eval(), few(data))
     folder = work_folder(output)
     targets = None

@@ -29,6 +29,7 @@ from deploycompress.training.evaluate import evaluate
 from deploycompress.training.objective import Objective, Trainee
 from deploycompress.training.optimizers import optimizer as make_optimizer
 from deploycompress.training.optimizers import set_rate
+from deploycompress.training.processes import here, on_cpu
 from deploycompress.training.schedule import factor
 from deploycompress.training.snapshot import Epoch, Snapshot
 
@@ -125,7 +126,8 @@ class _Run:
 
 
 def _prepared(trainee: Trainee, data: Arrays, hyper: Hyperparameters, targets: torch.Tensor | None) -> _Run:
-    accelerator, order = _accelerator(hyper), torch.Generator()
+    order = torch.Generator()
+    accelerator = _accelerator(hyper, skips_parameters=trainee.objective.skips_parameters)
     processes = accelerator.num_processes
     batches = loader(rows_of(data, targets), hyper.batch_size, order, _lengths(data, hyper), processes=processes)
     model, optimizer = accelerator.prepare(trainee, make_optimizer(trainee, hyper))
@@ -163,6 +165,8 @@ def _epoch(run: _Run, epoch: int, ticks: Iterator[int]) -> tuple[float, float]:
         total += torch.tensor([loss.item() * len(batch), len(batch)], dtype=torch.float64)
     if accelerator.num_processes > 1:
         total = accelerator.reduce(total.to(accelerator.device), "sum")
+        for buffer in run.trainee.buffers():  # BatchNorm statistics of the last batch differ
+            torch.distributed.broadcast(buffer, src=0)
     loss_sum, samples = total.tolist()
     if not math.isfinite(loss_sum):
         raise UsageError(
@@ -213,16 +217,17 @@ def finish(folder: Path) -> None:
     (folder / "snapshot.pt").unlink(missing_ok=True)
 
 
-def _accelerator(hyper: Hyperparameters) -> accelerate.Accelerator:
+def _accelerator(hyper: Hyperparameters, *, skips_parameters: bool) -> accelerate.Accelerator:
     # accelerate keeps the precision of the first Accelerator of a process for ever; each run states its own here.
     AcceleratorState._reset_state()
     GradientState._reset_state()
     precision = "no" if hyper.precision == "fp32" else hyper.precision
+    here()
     accelerator = accelerate.Accelerator(
+        cpu=on_cpu(),
         mixed_precision=precision,
         gradient_accumulation_steps=hyper.accumulate,
-        # Objectives may leave parts of a network out of a forward pass (replaced modules, dropped layers).
-        kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=[accelerate.DistributedDataParallelKwargs(find_unused_parameters=skips_parameters)],
     )
     if precision != "no" and not accelerator.native_amp:  # accelerate would go on in float32 without a word
         raise EnvironmentLacksError(

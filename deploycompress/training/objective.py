@@ -24,10 +24,13 @@ class Objective(nn.Module):
         lr_factor: Learning rate of the objective's own parameters, as a share of the model's.
         takes_cached_logits: Whether it is content with the teacher's logits in `batch.targets`; one that looks into the
             teacher is not.
+        skips_parameters: Whether a forward pass may leave trained parameters out (replaced modules, dropped layers),
+            which processes that train together must look out for.
     """
 
     lr_factor: float = 1.0
     takes_cached_logits: bool = False
+    skips_parameters: bool = False
 
     def forward(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """The loss of a batch, a scalar."""

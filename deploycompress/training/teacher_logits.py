@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import accelerate
 import numpy as np
 import torch
 from torch import nn
@@ -19,6 +18,7 @@ from deploycompress.errors import EnvironmentLacksError
 from deploycompress.records.progress import Track, silent
 from deploycompress.training.arrays import Arrays
 from deploycompress.training.network import logits
+from deploycompress.training.processes import here
 
 CHUNK = 64
 """Batches per chunk."""
@@ -42,9 +42,8 @@ def cached(
     """
     digest = hashlib.sha256(f"{teacher_hash} {data.fingerprint} {batch_size}".encode()).hexdigest()
     path = folder / f"teacher-{digest[:16]}.npy"
-    here = accelerate.PartialState()
-    teacher.to(here.device)
-    with here.main_process_first():
+    teacher.to(here().device)
+    with here().main_process_first():
         if not path.exists():
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -78,6 +77,6 @@ def _write(teacher: nn.Module, data: Arrays, batch_size: int, path: Path, track:
 
 
 def _answers(teacher: nn.Module, data: Arrays, rows: slice) -> torch.Tensor:
-    inputs = tuple(tensor[rows].to(accelerate.PartialState().device) for tensor in data.inputs)
+    inputs = tuple(tensor[rows].to(here().device) for tensor in data.inputs)
     with torch.inference_mode():
         return logits(teacher, data.names, inputs)

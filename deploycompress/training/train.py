@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from deploycompress.records.progress import Track, silent
 from deploycompress.records.recipe import Hyperparameters, Train
 from deploycompress.training import arrays, checkpoint, loop, network
 from deploycompress.training.arrays import Arrays
+from deploycompress.training.batches import few
 from deploycompress.training.loop import Fit
-from deploycompress.training.objective import LabelsOnly
+from deploycompress.training.methods import training
+from deploycompress.training.processes import here
 from deploycompress.training.snapshot import Epoch
 
 
@@ -65,7 +67,7 @@ def train(
     """Trains what `step.model` makes on `step.data` and writes the checkpoint; goes on where a killed run stood.
 
     Args:
-        step: Factory, data and hyperparameters.
+        step: Factory, data, regime and hyperparameters.
         output: The checkpoint to write; the log and the snapshot lie beside it in `<stem>.training/`.
         base: Folder that references are looked up from.
         offered: What the factory may ask for (see `network.build`).
@@ -76,10 +78,11 @@ def train(
         DataRejectedError: The data is unusable.
         EnvironmentLacksError: The device or the disk lacks something.
     """
-    module = seeded(step.model, step.seed, base, offered)
+    module = seeded(step.model, step, base, offered)
     data = arrays.load(step.data, base=base)
     evaluation = None if step.eval is None else arrays.load(step.eval, base=base)
-    objective = LabelsOnly()
+    objective = training(module, step.model_copy(update={"regime": step.regime.placed(below(base))}), data)
+    objective.check(module.eval(), few(data))
     folder = work_folder(output)
     fit = loop.fit(
         module,
@@ -94,11 +97,30 @@ def train(
     return written(objective.finish(module), output, folder, data, fit)
 
 
-def seeded(factory: str, seed: int, base: Path | None, offered: Mapping[str, object] | None = None) -> torch.nn.Module:
-    """The network of a factory with the initial weights that `seed` (and what it is `offered`) gives."""
-    accelerate.utils.set_seed(seed)
+def seeded(
+    factory: str, step: Hyperparameters, base: Path | None, offered: Mapping[str, object] | None = None
+) -> torch.nn.Module:
+    """The network of a factory with the weights that training starts from: those of `initial`, or of the seed.
+
+    What the factory is `offered` may have a say in the latter.
+    """
+    accelerate.utils.set_seed(step.seed)
     module, _ = network.build(factory, base=base, offered=offered)
+    if step.initial is not None:
+        checkpoint.load_into(module, Path(below(base)(step.initial)), fresh=step.fresh)
     return module
+
+
+def below(base: Path | None) -> Callable[[str], str]:
+    """The function that makes a path or `file.py:function` whole, as seen from `base`."""
+
+    def whole(text: str) -> str:
+        place, colon, name = text.rpartition(":")
+        if base is None or (colon and not place.endswith(".py")):
+            return text
+        return f"{base / place}:{name}" if colon else str(base / text)
+
+    return whole
 
 
 def work_folder(output: Path) -> Path:
@@ -129,8 +151,8 @@ def identity(
 
 def written(module: torch.nn.Module, output: Path, folder: Path, data: Arrays, fit: Fit) -> TrainResult:
     """Writes the checkpoint (one process of many does), forgets the snapshot, and says what was done."""
-    with accelerate.PartialState().main_process_first():
-        if accelerate.PartialState().is_main_process:
+    with here().main_process_first():
+        if here().is_main_process:
             checkpoint.save(module.state_dict(), output)
             loop.finish(folder)
     return TrainResult(
