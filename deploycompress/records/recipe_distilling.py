@@ -97,7 +97,7 @@ class FitNets(Block):
     hint: str
     guided: str
     share: float = Field(default=0.5, gt=0, lt=1)
-    max_unexplained: float = Field(default=0.6, gt=0, le=1)
+    max_unexplained: float = Field(default=0.6, gt=0)
     alpha_end: float | None = Field(default=None, ge=0, le=1)
 
 

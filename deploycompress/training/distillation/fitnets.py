@@ -27,6 +27,7 @@ from deploycompress.training.objective import Objective
 from deploycompress.training.offline import Offline
 
 _MOMENTUM = 0.95
+_SMALL = 0.005  # the paper's range of initial weights
 
 
 class Hints(Objective):
@@ -130,8 +131,8 @@ class FitNets(Phases):
 def regressor(answered: torch.Tensor, told: torch.Tensor) -> nn.Module:
     """From the shape of a guided layer to that of the hint, [batch, ..., channels] or feature maps.
 
-    Its bias starts at the mean of the hint, so that it starts at no worse than a constant guess; a hint without
-    negative values is fitted behind a ReLU, as the paper has the non-linearity of both the same.
+    Small weights and a bias at the mean of the hint let it start as a constant guess. A hint without negative values is
+    fitted behind a ReLU, as the paper has the non-linearity of both the same.
 
     Raises:
         UsageError: One is feature maps and the other is not.
@@ -149,6 +150,7 @@ def regressor(answered: torch.Tensor, told: torch.Tensor) -> nn.Module:
         layer = nn.Linear(answered.shape[-1], told.shape[-1])
         mean = told.flatten(0, -2).mean(0)
     assert layer.bias is not None
+    nn.init.uniform_(layer.weight, -_SMALL, _SMALL)
     with torch.no_grad():
         layer.bias.copy_(mean)
     return nn.Sequential(layer, nn.ReLU()) if bool((told >= 0).all()) else layer

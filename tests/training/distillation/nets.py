@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -94,3 +95,30 @@ def images(count: int = 12, seed: int = 0) -> Arrays:
 def whole(data: Arrays) -> Batch:
     """All samples in one batch."""
     return Batch(data.names, data.inputs, data.labels, torch.arange(len(data)))
+
+
+def deep_encoder() -> Encoder:
+    """A teacher of four layers."""
+    return Encoder(layers=4, seed=1)
+
+
+def narrow_encoder() -> Encoder:
+    """A student of half the width."""
+    return Encoder(width=4)
+
+
+def narrow_convolutional() -> nn.Sequential:
+    """A student of three channels."""
+    return convolutional(3)
+
+
+def image_data() -> dict[str, np.ndarray]:
+    """`images` as a recipe takes them."""
+    data = images()
+    return {"input": data.inputs[0].numpy(), "label": data.labels.numpy()}
+
+
+def sentence_data() -> dict[str, np.ndarray]:
+    """`sentences` as a recipe takes them."""
+    data = sentences()
+    return {**{n: t.numpy() for n, t in zip(data.names, data.inputs, strict=True)}, "label": data.labels.numpy()}

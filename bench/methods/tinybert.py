@@ -1,0 +1,103 @@
+"""TinyBERT on SST-2: a narrow student from random weights, taught by layers and answers of a fine-tuned encoder (TB-1).
+
+The teacher is that of `deploycompress run models/sst2_minilm/recipe.yaml`; all arms make as many updates.
+
+Source of the method: Jiao et al. 2020, arXiv:1909.10351.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from bench.methods.check import Check, Figures, fresh
+from bench.methods.experiment import accuracy, take, trained
+from bench.shared import REPOSITORY
+from deploycompress.training import arrays, checkpoint, network
+from deploycompress.training.arrays import Arrays
+from deploycompress.training.distillation.encoder import encoder_of
+from deploycompress.training.distillation.matching import Matching
+from deploycompress.training.distillation.phases import Phases
+from deploycompress.training.distillation.transformers import hidden_terms, score_terms
+from deploycompress.training.frozen import Frozen
+from deploycompress.training.offline import Offline
+
+FOLDER, TEACHER = "models/sst2_minilm", "build/sst2_minilm/teacher.safetensors"
+SENTENCES, LAYERS, WIDTH = 6920, 3, 192
+
+
+def student(seed: int, teacher: nn.Module) -> nn.Module:
+    """Three layers of width 192 with the teacher's 12 heads, from random weights."""
+    torch.manual_seed(seed)
+    config = transformers.BertConfig(
+        vocab_size=teacher.encoder.config.vocab_size,
+        hidden_size=WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=encoder_of(teacher).heads,
+        intermediate_size=4 * WIDTH,
+    )
+    return type(teacher)(transformers.BertModel(config, add_pooling_layer=False), WIDTH)
+
+
+def tb_1(seed: int) -> Figures:
+    """Three epochs: on labels, on answers, and two of layers before one of answers; accuracy on GLUE's dev sentences."""
+    teacher, training, dev = _fine_tuned(), _sentences(), _arrays("dev")
+    data = take(training, torch.randperm(len(training), generator=torch.Generator().manual_seed(seed))[:SENTENCES])
+    settings: dict[str, Any] = {
+        "lr": 5e-4,
+        "schedule": "linear",
+        "warmup": 0.1,
+        "weight_decay": 0.01,
+        "optimizer": "adamw",
+        "clip_norm": 1.0,
+        "epochs": 3,
+        "batch_size": 32,
+        "group_by_length": True,
+        "seed": seed,
+    }
+    rows = torch.arange(SENTENCES).split(64)
+    told = [network.logits(teacher, data.names, [tensor[part] for tensor in data.inputs]) for part in rows]
+    answers = Offline(teacher, temperature=1.0, alpha=1.0)
+    plain = trained(student(seed, teacher.module), data, **settings)
+    distilled = trained(student(seed, teacher.module), data, answers, targets=torch.cat(told), **settings)
+    tiny = student(seed, teacher.module)
+    own, other = encoder_of(tiny), encoder_of(teacher.module)
+    layers = Matching(teacher, [*hidden_terms(own, other), *score_terms(own, other)], alpha=None)
+    trained(tiny, data, Phases([layers, answers], [2 / 3]), targets=torch.cat(told), **settings)
+    return {
+        "teacher": accuracy(teacher.module, dev),
+        "CE": accuracy(plain, dev),
+        "answers alone": accuracy(distilled, dev),
+        "TinyBERT": accuracy(tiny, dev),
+    }
+
+
+@cache
+def _fine_tuned() -> Frozen:
+    module, _ = network.build(f"{FOLDER}/model.py:teacher", base=REPOSITORY)
+    checkpoint.load_into(module, REPOSITORY / TEACHER)
+    return Frozen(module)
+
+
+@cache
+def _sentences() -> Arrays:
+    return _arrays("train")
+
+
+def _arrays(part: str) -> Arrays:
+    return arrays.load(f"{FOLDER}/data.py:{part}", base=REPOSITORY)
+
+
+CHECKS = (
+    Check(
+        "TB-1",
+        fresh(3),
+        tb_1,
+        lambda mean: mean["TinyBERT"] >= mean["CE"] + 2.0 and mean["TinyBERT"] >= mean["answers alone"] + 1.0,
+        "TinyBERT at least 2.0 points above CE in as many updates, and at least 1.0 above the answers without layers",
+    ),
+)
