@@ -44,7 +44,7 @@ def student(seed: int, teacher: nn.Module) -> nn.Module:
 
 
 def tb_1(seed: int) -> Figures:
-    """Three epochs: on labels, on answers, and two of layers before one of answers; accuracy on GLUE's dev sentences."""
+    """Three epochs: on labels, on answers, two of layers before one of answers; accuracy on GLUE's dev sentences."""
     teacher, training, dev = _fine_tuned(), _sentences(), _arrays("dev")
     data = take(training, torch.randperm(len(training), generator=torch.Generator().manual_seed(seed))[:SENTENCES])
     settings: dict[str, Any] = {

@@ -175,12 +175,14 @@ class Gan(Block):
         distance: Weight of the mean |z_s - z_t|.
         adversarial: Weight of passing for the teacher.
         width: Of the discriminator's two hidden layers.
+        rate: Its learning rate as a share of the student's; a quick one does harm.
     """
 
     kind: Literal["gan"] = "gan"
     distance: float = Field(default=1.0, ge=0)
     adversarial: float = Field(default=0.1, ge=0)
     width: int = Field(default=128, ge=1)
+    rate: float = Field(default=0.02, gt=0)
 
 
 class Robust(Block):

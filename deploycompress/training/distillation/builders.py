@@ -130,7 +130,14 @@ def gan(teacher: Frozen, student: nn.Module, step: Distill, data: Arrays) -> Obj
     """A discriminator beside the distance of the logits."""
     method, batch = _method(step, records.Gan), few(data)
     classes = logits(teacher, batch.names, batch.inputs).shape[-1]
-    return Gan(teacher, classes, distance=method.distance, adversarial=method.adversarial, width=method.width)
+    return Gan(
+        teacher,
+        classes,
+        distance=method.distance,
+        adversarial=method.adversarial,
+        width=method.width,
+        rate=method.rate,
+    )
 
 
 def robust(teacher: Frozen, student: nn.Module, step: Distill, data: Arrays) -> Objective:

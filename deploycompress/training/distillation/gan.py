@@ -1,7 +1,8 @@
 """student against a discriminator of logits: CE + w_l1 |z_s - z_t|_1 + w_adv (pass for the teacher, keep the class).
 
 The discriminator is trained in the same backward pass: the student's loss goes through a copy of it without parameters
-to train, its own loss through the student's detached logits.
+to train, its own loss through the student's detached logits. It learns slowly: one that is as quick as the student costs
+the student several points (docs/methods/distillation.md).
 
 Source: Xu, Hsu, Huang 2017, arXiv:1709.00513 (a discriminator of three layers on logits).
 """
@@ -31,15 +32,23 @@ class Gan(Objective):
         distance: Weight of the mean |z_s - z_t|.
         adversarial: Weight of passing for the teacher; 0 leaves the discriminator out.
         width: Of the two hidden layers of the discriminator.
+        rate: Learning rate of the discriminator as a share of the student's.
     """
 
     takes_cached_logits = True
 
     def __init__(
-        self, teacher: Frozen, classes: int, *, distance: float = 1.0, adversarial: float = 0.1, width: int = 128
+        self,
+        teacher: Frozen,
+        classes: int,
+        *,
+        distance: float = 1.0,
+        adversarial: float = 0.1,
+        width: int = 128,
+        rate: float = 0.02,
     ) -> None:
         super().__init__()
-        self.teacher, self.distance, self.adversarial = teacher, distance, adversarial
+        self.teacher, self.distance, self.adversarial, self.lr_factor = teacher, distance, adversarial, rate
         self.discriminator = nn.Sequential(
             nn.Linear(classes, width),
             nn.LeakyReLU(0.2),
