@@ -1,8 +1,8 @@
 """student against a discriminator of logits: CE + w_l1 |z_s - z_t|_1 + w_adv (pass for the teacher, keep the class).
 
 The discriminator is trained in the same backward pass: the student's loss goes through a copy of it without parameters
-to train, its own loss through the student's detached logits. It learns slowly: one that is as quick as the student costs
-the student several points (docs/methods/distillation.md).
+to train, its own loss through the student's detached logits. It learns slowly: a quick one costs the student
+several points (docs/methods/distillation.md).
 
 Source: Xu, Hsu, Huang 2017, arXiv:1709.00513 (a discriminator of three layers on logits).
 """

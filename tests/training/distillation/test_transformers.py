@@ -64,16 +64,11 @@ def test_hidden_states_of_one_width_are_compared_as_they_are() -> None:
     assert value([term], student, Encoder()) == 0
 
 
-def test_identity_projection_to_a_teacher_padded_with_zeros_gives_zero() -> None:
-    student = Encoder(width=4)
-    (term,) = hidden_terms(encoder_of(student), encoder_of(Encoder()))
-    assert isinstance(term.projection, torch.nn.Linear)
-    with torch.no_grad():
-        term.projection.weight.copy_(torch.eye(8)[:, :4])
-        term.projection.bias.zero_()
-    states = tuple(torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0)) for _ in range(3))
-    padded = tuple(torch.cat([state, torch.zeros(2, 3, 4)], dim=-1) for state in states)
-    assert term(states, padded, None).item() == 0
+def test_equal_networks_give_zero_in_hidden_states() -> None:
+    student = Encoder()
+    (term,) = hidden_terms(encoder_of(student), encoder_of(student))
+    assert term.projection is None
+    assert value([term], student, Encoder()) == 0
 
 
 def test_hidden_states_are_those_of_evenly_spaced_layers_and_the_embeddings() -> None:
