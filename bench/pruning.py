@@ -29,10 +29,9 @@ from deploycompress import prune, targets
 from deploycompress.errors import UnsupportedError
 from deploycompress.flow.feeds import differential_feeds, timing_feed
 from deploycompress.flow.source import open_source
-from deploycompress.flow.widths import Allocation
 from deploycompress.passes.pipelines import PREPARE
 from deploycompress.pruning import find
-from deploycompress.pruning.choice import Score
+from deploycompress.records.pruning import Allocation, Score
 from deploycompress.report import words
 from deploycompress.runtime.session import Session, SessionConfig
 

@@ -15,9 +15,6 @@ from deploycompress.errors import GateError, UnknownNameError, UsageError
 if TYPE_CHECKING:
     from deploycompress.flow.pruned import GroupList, GroupRow, PruneResult
 
-_ALLOCATIONS = ("uniform", "global", "lamp", "sensitivity", "latency")
-_SCORES = ("l1", "l2", "batchnorm", "lamp", "activation", "second-order", "random")
-
 
 def prune(
     model: Annotated[Path, typer.Argument(help="Float ONNX file.")],
@@ -52,7 +49,7 @@ def prune(
     score: Annotated[
         str | None,
         typer.Option(
-            help="What decides: l1, l2, batchnorm, lamp, random; with samples also activation and second-order "
+            help="What decides: l1, l2, batchnorm, lamp, random; with samples also apoz, activation and second-order "
             "(default: second-order with --calib, else l2)."
         ),
     ] = None,
@@ -85,10 +82,12 @@ def prune(
     json_path: JsonOption = None,
 ) -> None:
     """Remove channels, heads and hidden features from the graph, repair the rest from samples, and say what it cost."""
-    if score is not None and score not in _SCORES:
-        raise UnknownNameError("score", score, _SCORES, where="--score")
-    if allocate is not None and allocate not in _ALLOCATIONS:
-        raise UnknownNameError("allocation", allocate, _ALLOCATIONS, where="--allocate")
+    from deploycompress.records.pruning import ALLOCATIONS, SCORES, default_allocation
+
+    if score is not None and score not in SCORES:
+        raise UnknownNameError("score", score, SCORES, where="--score")
+    if allocate is not None and allocate not in ALLOCATIONS:
+        raise UnknownNameError("allocation", allocate, ALLOCATIONS, where="--allocate")
     wanted = {"--ratio": ratio, "--speedup": speedup, "--max-drop": max_drop, "--min-agreement": min_agreement}
     if all(amount is None for amount in wanted.values()) and not list_groups:
         raise UsageError(
@@ -113,7 +112,7 @@ def prune(
         "output": "none (--list)" if list_groups else output,
         "target": described(target, chosen),
         "amount": ", ".join(f"{option} {given}" for option, given in wanted.items() if given is not None) or None,
-        "allocation": allocate or ("latency" if speedup else "uniform" if calib is None else "sensitivity"),
+        "allocation": allocate or default_allocation(timed=speedup is not None, has_samples=calib is not None),
         "score": score or ("l2" if calib is None else "second-order"),
         "samples": calib,
         "exclude": ", ".join(exclude or []) or None,
@@ -135,8 +134,8 @@ def prune(
         ratio=ratio,
         speedup=times,
         goal=goal,
-        allocation=allocate,  # type: ignore[arg-type]  # checked above
-        score=score,  # type: ignore[arg-type]  # checked above
+        allocation=allocate,
+        score=score,
         calib=calib,
         preprocess=preprocess,
         tokenizer=tokenizer,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deploycompress.records.recipe import Bench, Distill, Export, Optimize, Quantize, Recipe, Step, Train
+from deploycompress.records.recipe import Bench, Distill, Export, Optimize, Prune, Quantize, Recipe, Step, Train
 
 
 def arguments(step: Step, number: int, recipe: Recipe, recipe_path: Path, target: str) -> list[str]:
@@ -29,6 +29,8 @@ def arguments(step: Step, number: int, recipe: Recipe, recipe_path: Path, target
         level = [] if step.level == "full" else ["--level", step.level]
         skip = _each("--skip", step.skip)
         return ["optimize", near(step.model), *_options(named), *level, *skip, "--target", near(target)]
+    if isinstance(step, Prune):
+        return ["prune", near(step.model), *_prune(step), "--target", near(target)]
     if isinstance(step, Quantize):
         return ["quantize", near(step.model), *_quantize(step), "--target", near(target)]
     return ["bench", *map(near, step.models), *_bench(step), "--target", near(target)]
@@ -40,6 +42,20 @@ def _export(step: Export) -> list[str]:
         *([] if step.exporter == "auto" else ["--exporter", step.exporter]),
         *([] if step.dynamic_batch else ["--static-batch"]),
         *_each("--input", step.input),
+    ]
+
+
+def _prune(step: Prune) -> list[str]:
+    return [
+        *_options({"--output": step.output, "--ratio": step.ratio, "--speedup": step.speedup}),
+        *_options({"--max-drop": step.max_drop, "--min-agreement": step.min_agreement}),
+        *_options({"--allocate": step.allocate, "--score": step.score, "--calib": step.calib}),
+        *_options({"--preprocess": step.preprocess, "--tokenizer": step.tokenizer, "--limit": step.limit}),
+        *_each("--exclude", step.exclude),
+        *_options({"--round-to": step.round_to}),
+        *([] if step.repair else ["--no-repair"]),
+        *_options({"--eval": step.eval, "--labels": step.labels, "--metric": step.metric}),
+        *_options({"--eval-limit": step.eval_limit, "--budget": step.budget}),
     ]
 
 

@@ -24,13 +24,13 @@ from deploycompress.flow.goal import Goal
 from deploycompress.flow.judge import Judge, judge_for
 from deploycompress.flow.pruned import GroupList, GroupRow, PruneResult, Reached
 from deploycompress.flow.source import check_output
-from deploycompress.flow.widths import Allocation, Widths, widths
+from deploycompress.flow.widths import Widths, widths
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.measurement.fidelity import FidelityMeter
 from deploycompress.pruning import cost
-from deploycompress.pruning.choice import FROM_SAMPLES, Score
 from deploycompress.records.measured import Accuracy
 from deploycompress.records.progress import Track, silent
+from deploycompress.records.pruning import FROM_SAMPLES, Allocation, Score, default_allocation
 from deploycompress.runtime.session import Session
 from deploycompress.targets import Target
 
@@ -97,8 +97,7 @@ def prune(
         InvalidOutputError: What was cut does not answer as the masked model does, or does not run; nothing is left.
     """
     score = score or ("l2" if calib is None else "second-order")
-    if allocation is None:
-        allocation = "latency" if speedup is not None else "uniform" if calib is None else "sensitivity"
+    allocation = allocation or default_allocation(timed=speedup is not None, has_samples=calib is not None)
     _check(ratio, speedup, goal, round_to, score, allocation, calib, measure=measure)
     check_output(source, output)
     given = receive(

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 
@@ -29,17 +28,16 @@ from deploycompress.flow.width_times import width_times
 from deploycompress.passes import graph as g
 from deploycompress.pruning import Group, choice, cost, scores
 from deploycompress.pruning.allocation import allocate, least, levels
-from deploycompress.pruning.choice import FROM_SAMPLES, Score
 from deploycompress.pruning.consumers import consumers
-from deploycompress.pruning.curves import Curve
+from deploycompress.pruning.curves import Curve, Floats
 from deploycompress.pruning.labels import Array
 from deploycompress.pruning.mending import ROWS_OF_A_FEED
 from deploycompress.pruning.scan import scanned
 from deploycompress.pruning.work import Bill, work
+from deploycompress.pruning.zeros import zeros
 from deploycompress.records.progress import Track
+from deploycompress.records.pruning import FROM_SAMPLES, Allocation, Score
 
-Allocation = Literal["uniform", "global", "lamp", "sensitivity", "latency"]
-ALLOCATIONS: tuple[Allocation, ...] = ("uniform", "global", "lamp", "sensitivity", "latency")
 _GRAM_BYTES = 2 << 30
 _SCAN_FEEDS = 6  # of eight samples
 
@@ -116,11 +114,14 @@ def widths(
     spends = work(found.grouping, found.free)
     needs_grams = score in FROM_SAMPLES or allocation in ("sensitivity", "latency")
     grams = _grams(found, found.fit, track) if needs_grams and found.fit is not None else {}
-    curves = choice.curves(found.free, score, grams, seed)
+    folder, config = models.weights_dir(found.floats), found.given.config
+    silent: Mapping[Group, Floats] = {}
+    if score == "apoz" and found.fit is not None:
+        silent = zeros(found.floats, found.free, found.fit, weights_dir=folder, config=config)
+    curves = choice.curves(found.free, score, grams, seed, silent)
     notes: tuple[str, ...] = ()
     if allocation in ("sensitivity", "latency") and found.fit is not None:
         feeds = list(islice(found.fit, _SCAN_FEEDS))
-        folder, config = models.weights_dir(found.floats), found.given.config
         curves = scanned(found.grouping, curves, grams, feeds, weights_dir=folder, config=config, track=track)
     if allocation == "lamp":
         curves = {group: Curve.of_scores(scores.lamp(group), whole=1.0) for group in found.free}

@@ -9,7 +9,6 @@ are several indices wide are whole by themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -17,12 +16,9 @@ from deploycompress.calibration import LayerInput
 from deploycompress.calibration.gram import Gram
 from deploycompress.pruning import scores, second_order
 from deploycompress.pruning.consumers import Consumer, consumers
-from deploycompress.pruning.curves import Curve
+from deploycompress.pruning.curves import Curve, Floats
 from deploycompress.pruning.groups import Group
-
-Score = Literal["l1", "l2", "batchnorm", "lamp", "activation", "second-order", "random"]
-SCORES: tuple[Score, ...] = ("l1", "l2", "batchnorm", "lamp", "activation", "second-order", "random")
-FROM_SAMPLES: tuple[Score, ...] = ("activation", "second-order")
+from deploycompress.records.pruning import Score
 
 
 def counts(groups: Sequence[Group], ratio: float, round_to: int) -> dict[Group, int]:
@@ -38,7 +34,11 @@ def counts(groups: Sequence[Group], ratio: float, round_to: int) -> dict[Group, 
 
 
 def curves(
-    groups: Sequence[Group], score: Score, grams: Mapping[LayerInput, Gram] | None = None, seed: int = 0
+    groups: Sequence[Group],
+    score: Score,
+    grams: Mapping[LayerInput, Gram] | None = None,
+    seed: int = 0,
+    zeros: Mapping[Group, Floats] | None = None,
 ) -> dict[Group, Curve]:
     """The curve of each group.
 
@@ -47,14 +47,15 @@ def curves(
         score: What decides the order.
         grams: Second moments of what the groups' consumers read; needed for the scores `FROM_SAMPLES`.
         seed: For the random score.
+        zeros: Share of zeros of the units of each group, for the score `apoz`; groups that have none go by L2.
 
     Raises:
         UnsupportedError: A group runs through no BatchNormalization, and its scale was to decide.
     """
-    return {group: _curve(group, score, grams or {}, seed) for group in groups}
+    return {group: _curve(group, score, grams or {}, seed, (zeros or {}).get(group)) for group in groups}
 
 
-def _curve(group: Group, score: Score, grams: Mapping[LayerInput, Gram], seed: int) -> Curve:
+def _curve(group: Group, score: Score, grams: Mapping[LayerInput, Gram], seed: int, zeros: Floats | None) -> Curve:
     readers = [reader for reader in consumers(group) if reader.rows in grams and _is_even(reader)]
     if score == "second-order" and readers:
         return second_order.curve(readers, grams, group.units)
@@ -64,6 +65,7 @@ def _curve(group: Group, score: Score, grams: Mapping[LayerInput, Gram], seed: i
         "second-order": lambda: scores.magnitude(group, 2),
         "batchnorm": lambda: scores.batch_norm(group),
         "lamp": lambda: scores.lamp(group),
+        "apoz": lambda: scores.magnitude(group, 2) if zeros is None else 1 - zeros,
         "activation": lambda: scores.activation(group, grams),
         "random": lambda: scores.random(group, seed),
     }[score]()

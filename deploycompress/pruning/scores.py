@@ -4,6 +4,7 @@ L1, L2      sum of |w|^p over all that the unit runs through      Li et al., ICL
 batchnorm   |scale| of its BatchNormalization                     Liu et al., ICCV 2017
 LAMP        w_u^2 / sum of w_v^2 over v not smaller than u        Lee et al., ICLR 2021, of units instead of weights
 activation  sum of |w| |x|, |x| the norm of what it multiplies    Sun et al., 2023 (Wanda), over the layers that read it
+APoZ        share of zeros in what it gives                       see `zeros`; the most go first
 random      the baseline that must lose
 """
 

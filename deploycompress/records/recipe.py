@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_serializer, 
 
 from deploycompress.errors import UnknownNameError, UsageError
 from deploycompress.records.formats import ActivationBits, Algorithm, Bits, Kind, Layout, Levels
+from deploycompress.records.pruning import Allocation, Score
 from deploycompress.records.recipe_blocks import Frozen, flatten
 from deploycompress.records.recipe_methods import BLOCKS, Hinton, Method
 from deploycompress.records.recipe_regimes import Labels, Regime
@@ -182,6 +183,41 @@ class Quantize(Frozen):
         return (self.output,)
 
 
+class Prune(Frozen):
+    """`model` with the samples `calib` -> `output` with fewer channels, with the options of the command.
+
+    How much goes: `ratio`, `speedup` (1.5x or 1.5), or what `max_drop` (1% or 0.01, with `eval`) or `min_agreement`
+    leave; beside another amount these two are gates.
+    """
+
+    kind: Literal["prune"] = "prune"
+    model: str
+    output: str
+    ratio: float | None = Field(default=None, gt=0, lt=1)
+    speedup: str | float | None = None
+    max_drop: str | float | None = None
+    min_agreement: str | float | None = None
+    allocate: Allocation | None = None
+    score: Score | None = None
+    calib: str | None = None
+    preprocess: str | None = None
+    tokenizer: str | None = None
+    limit: int | None = Field(default=None, ge=1)
+    exclude: tuple[str, ...] = ()
+    round_to: int | None = Field(default=None, ge=1)
+    repair: bool = True
+    eval: str | None = None
+    labels: str | None = None
+    metric: str | None = None
+    eval_limit: int | None = Field(default=None, ge=1)
+    budget: float | None = Field(default=None, ge=0)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the step writes, as the recipe writes it."""
+        return (self.output,)
+
+
 class Bench(Frozen):
     """Latency, size and accuracy of `models` side by side; the first is the baseline."""
 
@@ -205,7 +241,7 @@ class Bench(Frozen):
 
 
 Step = Annotated[
-    Annotated[Train | Distill | Export | Optimize | Quantize | Bench, Field(discriminator="kind")],
+    Annotated[Train | Distill | Export | Optimize | Prune | Quantize | Bench, Field(discriminator="kind")],
     BeforeValidator(flatten("a step", "'export:' with 'source:' and 'output:'")),
 ]
 
@@ -214,6 +250,7 @@ _KINDS: dict[str, type[Frozen]] = {
     "distill": Distill,
     "export": Export,
     "optimize": Optimize,
+    "prune": Prune,
     "quantize": Quantize,
     "bench": Bench,
 }

@@ -37,6 +37,26 @@ steps:
       preprocess: p
       level: basic
       skip: [FoldAffine, StripUnused]
+  - prune:
+      model: o.onnx
+      output: p.onnx
+      ratio: 0.25
+      max_drop: 1%
+      allocate: global
+      score: apoz
+      calib: c
+      preprocess: p
+      tokenizer: t.json
+      limit: 5
+      exclude: [a, b]
+      round_to: 8
+      repair: false
+      eval: net.py:e
+      labels: l.csv
+      metric: top1
+      eval_limit: 6
+      budget: 7
+  - prune: {model: o.onnx, output: w.onnx, speedup: 1.5x, min_agreement: 0.9}
   - quantize:
       model: o.onnx
       output: q.onnx
@@ -91,9 +111,9 @@ def parsed(argv: list[str]) -> dict[str, object]:
 
 def test_parser_accepts_every_step_and_gets_every_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    first, second, distilled, export, plain, optimize, static, dynamic, kept, agreeing, packed, wide, bench = map(
-        parsed, lines(tmp_path)
-    )
+    calls = list(map(parsed, lines(tmp_path)))
+    first, second, distilled, export, plain, optimize, pruned, faster, static, dynamic, *rest = calls
+    kept, agreeing, packed, wide, bench = rest
     assert (str(first["recipe"]), first["step"]) == ("recipe.yaml", 1)
     assert second["step"] == 2
     assert distilled["step"] is None
@@ -112,6 +132,12 @@ def test_parser_accepts_every_step_and_gets_every_value(tmp_path: Path, monkeypa
     assert (plain["checkpoint"], plain["opset"], plain["static_batch"]) == (None, None, False)
     assert (optimize["data"], optimize["preprocess"]) == ("random", "p")
     assert list(optimize["skip"]) == ["FoldAffine", "StripUnused"]  # type: ignore[call-overload]
+    given = {"ratio": 0.25, "speedup": None, "max_drop": "1%", "min_agreement": None, "allocate": "global"}
+    given |= {"score": "apoz", "calib": "c", "preprocess": "p", "tokenizer": Path("t.json"), "limit": 5}
+    given |= {"round_to": 8, "no_repair": True, "eval_data": "net.py:e", "labels": Path("l.csv"), "metric": "top1"}
+    given |= {"eval_limit": 6, "budget": 7.0, "exclude": ["a", "b"]}
+    assert {name: pruned[name] for name in given} == given
+    assert (faster["speedup"], faster["min_agreement"], faster["no_repair"]) == ("1.5x", "0.9", False)
     assert (static["calib"], static["limit"], static["allow_slower"], static["dynamic"]) == ("c", 7, True, False)
     assert list(static["exclude"]) == ["/head/*", "b"]  # type: ignore[call-overload]
     assert (dynamic["calib"], dynamic["dynamic"]) == (None, True)
