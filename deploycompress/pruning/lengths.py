@@ -14,13 +14,10 @@ from deploycompress.passes import graph as g
 from deploycompress.passes.fold_constants import FoldConstants
 from deploycompress.passes.infer_node import infer_outputs
 from deploycompress.passes.shapes import Shapes, infer
+from deploycompress.pruning.standing_in import stand_in
 
 _LEADING = (11, 13, 17, 19, 23, 29)  # of batches and whatever else leads a shape
 _OTHER = ((37, 41, 43, 47, 53, 59, 61), (223, 227, 229, 233, 239, 241, 251), (1,) * 7)
-_LIKE_FIRST_INPUT = frozenset(
-    {"MultiHeadAttention", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization", "SimplifiedLayerNormalization"}
-    | {"BiasGelu", "FastGelu", "QuickGelu", "Gelu", "GroupNormalization"}
-)
 
 
 def shapes(model: ir.Model) -> dict[ir.Value, tuple[int, ...]]:
@@ -39,6 +36,7 @@ def _with(model: ir.Model, lengths: Sequence[int]) -> tuple[dict[str, tuple[int,
     """Shapes by name for these primes, and what shape inference has against them."""
     copy = model.clone()
     _bind(copy, lengths)
+    stand_in(copy)
     inferred = certain(copy)
     found = _static(copy, inferred)
     if any(output.name not in found for node in copy.graph for output in node.outputs if output.name):
@@ -50,12 +48,20 @@ def _with(model: ir.Model, lengths: Sequence[int]) -> tuple[dict[str, tuple[int,
 
 def certain(model: ir.Model) -> Shapes:
     """What `shapes.infer` proves, and what follows from it through operators for which `onnx` infers nothing."""
-    inferred = infer(model)
-    for node in model.graph:
+    copy = model.clone()
+    stand_in(copy)
+    inferred = infer(copy)
+    for node in copy.graph:
         if node.outputs and node.outputs[0] not in inferred.lengths:
-            _infer_fused(node, inferred)
             infer_outputs(node, inferred, {})
-    return inferred
+    twins = {value.name: value for value in g.values(copy) if value.name}
+    pairs = [(value, twins[value.name or ""]) for value in g.values(model) if value.name in twins]
+    return Shapes(
+        {value: inferred.lengths[twin] for value, twin in pairs if twin in inferred.lengths},
+        {value: inferred.dtypes[twin] for value, twin in pairs if twin in inferred.dtypes},
+        inferred.opset,
+        inferred.problem,
+    )
 
 
 def _static(model: ir.Model, inferred: Shapes) -> dict[str, tuple[int, ...]]:
@@ -81,18 +87,3 @@ def _bind(model: ir.Model, lengths: Sequence[int]) -> None:
                 given[symbol] = source.pop(0)
             dims.append(given[symbol])
         value.shape = ir.Shape(dims)
-
-
-def _infer_fused(node: ir.Node, inferred: Shapes) -> None:
-    """What `onnx` does not infer: operators that keep the shape of their first input, mostly ONNX Runtime's own."""
-    first = g.input_at(node, 0)
-    if first is None:
-        return
-    if node.op_type in _LIKE_FIRST_INPUT:
-        inferred.copy(first, node.outputs[0])
-    elif node.domain == "com.microsoft" and node.op_type == "Attention" and node.inputs[2] is not None:
-        source, bias = inferred.lengths.get(first), inferred.static(node.inputs[2])
-        if source is not None and bias is not None:
-            inferred.copy(first, node.outputs[0])
-            sizes = g.ints_attribute(node, "qkv_hidden_sizes") or [bias[0] // 3]
-            inferred.lengths[node.outputs[0]] = (*source[:-1], sizes[-1])

@@ -1,7 +1,7 @@
 """node whose inputs were cut -> its own numbers told so: groups, heads, sizes, bounds, targets of views.
 
-Source: the operator specifications of Conv, GroupNormalization, Attention, Reshape, Expand, Resize, Split, Slice,
-Gather and Pad.
+Source: the operator specifications of Conv, GroupNormalization, Attention and its kin, Reshape, Expand, Resize, Split,
+Slice, Gather and Pad.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ _COUNTS = {
     "ConvTranspose": (("group", 0, 1),),
     "GroupNormalization": (("num_groups", 0, 1),),
     "MultiHeadAttention": (("num_heads", 0, 2),),
+    "GroupQueryAttention": (("num_heads", 0, 2), ("kv_num_heads", 1, 2)),
+    "RotaryEmbedding": (("num_heads", 0, 2),),
 }
 
 

@@ -186,6 +186,16 @@ ATTENTION_23_SHARED = (
 MULTI_HEAD = FUSED + (
     " c{i} = com.microsoft.MultiHeadAttention<num_heads=4>(q{i}, kk{i}, vv{i}, bm{i}) o{i} = MatMul(c{i}, wo{i})"
 )
+ROTATED = FUSED + (
+    " qr{i} = com.microsoft.RotaryEmbedding<num_heads=4>(q{i}, places, cosines, sines)"
+    " kr{i} = com.microsoft.RotaryEmbedding(kk{i}, places, cosines, sines)"
+    " c{i} = com.microsoft.MultiHeadAttention<num_heads=4>(qr{i}, kr{i}, vv{i}) o{i} = MatMul(c{i}, wo{i})"
+)
+FUSED_GROUPED = (
+    " q{i} = MatMul(n{i}, wqr{i}) kk{i} = MatMul(n{i}, wkr{i}) vv{i} = MatMul(n{i}, wvr{i})"
+    " c{i} = com.microsoft.GroupQueryAttention<num_heads=4, kv_num_heads=2, do_rotary=1>"
+    "(q{i}, kk{i}, vv{i}, , , lasts, total, cosines16, sines16) o{i} = MatMul(c{i}, wor{i})"
+)
 MERGED_FUSED = " c{i} = com.microsoft.Attention<num_heads=4>(n{i}, wqkv{i}, bm{i}) o{i} = MatMul(c{i}, wo{i})"
 
 
@@ -221,7 +231,18 @@ def transformer(attention: str, opset: int = 17, imports: str = "") -> ir.Model:
             first=0,
             second=1,
             third=2,
+            places=[[0, 1, 2, 3, 4, 5]] * 2,
         ),
+        "cosines": np.cos(np.outer(np.arange(6), [1.0, 0.1])).astype(np.float32),
+        "sines": np.sin(np.outer(np.arange(6), [1.0, 0.1])).astype(np.float32),
+        "cosines16": np.cos(np.outer(np.arange(6), 0.5 ** np.arange(8))).astype(np.float32),
+        "sines16": np.sin(np.outer(np.arange(6), 0.5 ** np.arange(8))).astype(np.float32),
+        "wqr0": normal(16, 64) / 4,
+        "wkr0": normal(16, 32, seed=1) / 4,
+        "wvr0": normal(16, 32, seed=2) / 4,
+        "wor0": normal(64, 16, seed=4) / 4,
+        "lasts": np.full(2, 5, np.int32),
+        "total": np.asarray(6, np.int32),
     }
     text = (
         "g (int64[N,6] ids) => (float[N,6,5] y) { t = Gather(table, ids) x0 = Add(t, position)"
@@ -240,6 +261,8 @@ ATTENTIONS = {
     "attention_23": lambda: transformer(ATTENTION_23, opset=23),
     "attention_23_grouped_query": lambda: transformer(ATTENTION_23_SHARED, opset=23),
     "multi_head": lambda: transformer(MULTI_HEAD, imports=', "com.microsoft" : 1'),
+    "rotated_fused": lambda: transformer(ROTATED, imports=', "com.microsoft" : 1'),
+    "grouped_query_fused": lambda: transformer(FUSED_GROUPED, imports=', "com.microsoft" : 1'),
     "merged_fused": lambda: transformer(MERGED_FUSED, imports=', "com.microsoft" : 1'),
 }
 CONVOLUTIONAL = {

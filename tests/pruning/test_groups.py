@@ -66,10 +66,10 @@ def test_pixels_of_a_channel_go_together_behind_a_flatten() -> None:
 def test_heads_hidden_features_and_the_stream_are_the_groups_of_a_transformer(name: str) -> None:
     groups = {(group.units, group.width): group for group in find(nets.ATTENTIONS[name]()).groups}
     shared = "grouped_query" in name
-    width = 12 if "merged" in name else 8 if shared else 4
+    width = {"merged": 12, "merged_fused": 12, "grouped_query_fused": 32}.get(name, 8 if shared else 4)
     heads = (2 if shared else 4, width)
     assert set(groups) == {(16, 1), heads, (24, 1)}
-    assert groups[heads].members[-1].weight.name == "wo0"
+    assert groups[heads].members[-1].weight.name == ("wor0" if "query_fused" in name else "wo0")
     assert groups[16, 1].is_averaged
     assert not groups[24, 1].is_averaged
 

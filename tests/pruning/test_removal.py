@@ -96,3 +96,33 @@ def test_weights_on_disk_are_cut_as_they_are_written(tmp_path: Path) -> None:
     saved = models.load(tmp_path / "cut.onnx")
     assert checks(saved) is None
     np.testing.assert_array_equal(outputs(saved, inputs)["y"], expected)
+
+
+def test_what_the_runtime_fuses_of_an_encoder_is_cut_as_a_whole() -> None:
+    """Tables, normalized sums and the mask in one operator; attention; sums normalized with what skips a layer."""
+    model = zoo.model(
+        "g (int32[N,6] ids, int32[N,6] mask) => (float[N,5] y) {"
+        " e, count = com.microsoft.EmbedLayerNormalization(ids, , words, places, , scale, shift, mask)"
+        " c = com.microsoft.Attention<num_heads=4>(e, qkv, bias, count) o = MatMul(c, wo)"
+        " s, , , t = com.microsoft.SkipLayerNormalization(o, e, scale, shift) u = MatMul(s, wu)"
+        " v = com.microsoft.BiasGelu(u, bu) d = MatMul(v, wd)"
+        " z = com.microsoft.SkipLayerNormalization(d, t, scale, shift)"
+        " f = Gather<axis=1>(z, first) y = MatMul(f, wh) }",
+        imports=', "com.microsoft" : 1',
+        words=zoo.normal(9, 16),
+        places=zoo.normal(6, 16),
+        scale=zoo.positive(16),
+        shift=zoo.normal(16),
+        qkv=zoo.normal(16, 48) / 4,
+        bias=zoo.normal(48),
+        wo=zoo.normal(16, 16) / 4,
+        wu=zoo.normal(16, 24) / 4,
+        bu=zoo.normal(24),
+        wd=zoo.normal(24, 16) / 4,
+        wh=zoo.normal(16, 5),
+        **nets.integers(first=0),  # type: ignore[arg-type]
+    )
+    grouping, after = halved(model)
+    assert [(group.units, group.width) for group in grouping.groups] == [(4, 12), (24, 1)]
+    attention = next(node for node in after.graph if node.op_type == "Attention")
+    assert attention.attributes["num_heads"].as_int() == 2

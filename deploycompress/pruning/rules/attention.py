@@ -1,7 +1,8 @@
 """Fused attention: whole heads go, of queries, keys, values and the output together.
 
 With fewer heads of keys and values than of queries, one of theirs goes with all that read it.
-Source: ONNX operator Attention (opset 23); ONNX Runtime contrib operators MultiHeadAttention and Attention.
+Source: ONNX operators Attention and RotaryEmbedding (opset 23); ONNX Runtime contrib operators MultiHeadAttention,
+Attention, GroupQueryAttention and RotaryEmbedding.
 """
 
 from __future__ import annotations
@@ -53,6 +54,34 @@ def multi_head_attention(node: ir.Node, trace: Trace) -> Sequence[Layout] | str:
     return _heads(node, trace, layouts, 2, heads, heads, given[5])
 
 
+def group_query_attention(node: ir.Node, trace: Trace) -> Sequence[Layout] | str:
+    """Q [N, S, heads * size], K and V with fewer heads; a rotation inside turns every head by the same angles."""
+    given = [g.input_at(node, index) for index in range(max(12, len(node.inputs)))]
+    if any(value is None for value in given[:3]):
+        return "has packed inputs"
+    if any(value is not None for value in given[3:5]):
+        return "reads a cache of keys and values"
+    if any(value is not None for value in given[11:]):
+        return "has a figure for each head"
+    queries, keys = (g.int_attribute(node, name, 1) for name in ("num_heads", "kv_num_heads"))
+    return _heads(node, trace, [trace.of(value) for value in given[:3]], 2, queries, keys, given[10])
+
+
+def rotary_embedding(node: ir.Node, trace: Trace) -> Sequence[Layout] | str:
+    """Every head turned by the angles of its positions: heads go whole, angles serve those that are left."""
+    x = trace.of(node.inputs[0])
+    if len(x.axes) == 4:
+        return [ax.fix_axis(x, 3, _WHY, trace.labels)]
+    heads = g.int_attribute(node, "num_heads", 0)
+    if not heads:  # then a head is as long as all of its angles
+        angles = g.constant(g.input_at(node, 2))
+        if angles is None:
+            return "does not say how many heads it turns"
+        heads = x.shape[2] // (2 * angles.shape.numpy()[-1])
+    own = ruler(trace.labels.fresh(heads), x.shape[2] // heads, _WHY, trace.labels)
+    return [tie(x, own, [(2, 0)], trace.labels)[0]]
+
+
 def merged_attention(node: ir.Node, trace: Trace) -> Sequence[Layout] | str:
     """X [N, S, C], W [C, 3 * heads * size] and its bias."""
     if any(value is not None for value in node.inputs[4:]):
@@ -95,4 +124,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("", "Attention"): attention,
     ("com.microsoft", "MultiHeadAttention"): multi_head_attention,
     ("com.microsoft", "Attention"): merged_attention,
+    ("com.microsoft", "GroupQueryAttention"): group_query_attention,
+    ("com.microsoft", "RotaryEmbedding"): rotary_embedding,
+    ("", "RotaryEmbedding"): rotary_embedding,
 }

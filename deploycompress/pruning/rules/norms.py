@@ -65,6 +65,15 @@ def skip_layer_norm(node: ir.Node, trace: Trace) -> Sequence[Layout] | str:
     return [x, means, means, x]
 
 
+def embed_layer_norm(node: ir.Node, trace: Trace) -> Sequence[Layout] | str:
+    """LayerNorm of the sum of up to three tables, looked up by what is fed; all of it stays."""
+    why = f"{node.op_type} normalizes along it"
+    for value in node.inputs[2:7]:
+        if value is not None:
+            trace.freeze(trace.of(value), why)
+    return [ax.fixed(trace.shapes[value], why) for value in node.outputs]
+
+
 def softmax(node: ir.Node, trace: Trace) -> Sequence[Layout] | str:
     """Shares along an axis, or up to opset 12 along all axes from there: they would sum to 1 without what is cut."""
     x = trace.of(node.inputs[0])
@@ -88,6 +97,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("", "SimplifiedLayerNormalization"): layer_norm,
     ("com.microsoft", "SkipLayerNormalization"): skip_layer_norm,
     ("com.microsoft", "SkipSimplifiedLayerNormalization"): skip_layer_norm,
+    ("com.microsoft", "EmbedLayerNormalization"): embed_layer_norm,
     ("", "LpNormalization"): lp_norm,
     ("", "Softmax"): softmax,
     ("", "LogSoftmax"): softmax,
