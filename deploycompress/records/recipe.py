@@ -17,6 +17,7 @@ from deploycompress.errors import UnknownNameError, UsageError
 from deploycompress.records.formats import ActivationBits, Algorithm, Bits, Kind, Layout, Levels
 from deploycompress.records.pruning import Allocation, Score
 from deploycompress.records.recipe_blocks import Frozen, flatten
+from deploycompress.records.recipe_compressing import Compression, Qat, Units
 from deploycompress.records.recipe_methods import BLOCKS, Hinton, Method
 from deploycompress.records.recipe_regimes import Labels, Regime
 from deploycompress.records.steps import Level
@@ -67,7 +68,10 @@ class Hyperparameters(Frozen):
 
 
 class Train(Hyperparameters):
-    """`model` (factory) and `data` (function) -> checkpoint `output`; `eval` chooses the best epoch."""
+    """`model` (factory) and `data` (function) -> checkpoint `output`; `eval` chooses the best epoch.
+
+    `compress` makes the network smaller meanwhile.
+    """
 
     kind: Literal["train"] = "train"
     model: str
@@ -75,6 +79,17 @@ class Train(Hyperparameters):
     eval: str | None = None
     output: str
     regime: Regime = Field(default_factory=Labels)
+    compress: Compression | None = None
+
+    @model_validator(mode="after")
+    def _compresses_what_was_trained(self) -> Train:
+        if isinstance(self.compress, Qat | Units) and self.initial is None:
+            raise ValueError(f"compress: {self.compress.kind} begins with a trained network; give it as initial")
+        if isinstance(self.compress, Qat) and self.regime.kind != "labels":
+            raise ValueError("compress: qat has the float network as teacher; leave regime out")
+        if isinstance(self.compress, Qat) and self.freeze:
+            raise ValueError("compress: qat trains every layer; leave freeze out")
+        return self
 
     @property
     def outputs(self) -> tuple[str, ...]:

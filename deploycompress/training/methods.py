@@ -14,6 +14,7 @@ from deploycompress.records import recipe_regimes
 from deploycompress.records.recipe import Distill, Hyperparameters, Train
 from deploycompress.records.recipe_blocks import Block
 from deploycompress.records.recipe_methods import Hinton, TeacherOnly
+from deploycompress.records.recipe_methods import Theseus as TheseusRecord
 from deploycompress.training.arrays import Arrays
 from deploycompress.training.distillation import builders
 from deploycompress.training.frozen import Frozen
@@ -21,6 +22,8 @@ from deploycompress.training.objective import LabelsOnly, Objective
 from deploycompress.training.offline import Offline
 from deploycompress.training.regimes import builders as regimes
 from deploycompress.training.regimes.transfer import Partly
+from deploycompress.training.replacing.modules import combine
+from deploycompress.training.replacing.theseus import Theseus
 
 Builder = Callable[[Frozen, nn.Module, Distill, Arrays], Objective]
 """(teacher, student, step, training data) -> objective; the method's own keys are in `step.method`."""
@@ -34,7 +37,15 @@ def _teacher_only(teacher: Frozen, student: nn.Module, step: Distill, data: Arra
     return Offline(teacher, temperature=step.temperature, alpha=1.0)
 
 
+def _theseus(teacher: Frozen, student: nn.Module, step: Distill, data: Arrays) -> Objective:
+    asked = step.method
+    assert isinstance(asked, TheseusRecord)
+    combine(teacher.module, student, asked.at, asked.sizes)
+    return Theseus(start=asked.start, ramp=asked.ramp)
+
+
 METHODS: Mapping[type[Block], Builder] = {
+    TheseusRecord: _theseus,
     Hinton: _hinton,
     TeacherOnly: _teacher_only,
     records.AttentionTransfer: builders.layer_pairs,

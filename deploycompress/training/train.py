@@ -16,6 +16,7 @@ from deploycompress.records.recipe import Hyperparameters, Train
 from deploycompress.training import arrays, checkpoint, loop, network
 from deploycompress.training.arrays import Arrays
 from deploycompress.training.batches import few
+from deploycompress.training.compressing import compression
 from deploycompress.training.loop import Fit
 from deploycompress.training.methods import training
 from deploycompress.training.processes import here
@@ -81,7 +82,8 @@ def train(
     module = seeded(step.model, step, base, offered)
     data = arrays.load(step.data, base=base)
     evaluation = None if step.eval is None else arrays.load(step.eval, base=base)
-    objective = training(module, step.model_copy(update={"regime": step.regime.placed(below(base))}), data)
+    placed = step.model_copy(update={"regime": step.regime.placed(below(base))})
+    objective = compression(module, step.compress, data, lambda: training(module, placed, data))
     objective.check(module.eval(), few(data))
     folder = work_folder(output)
     fit = loop.fit(
