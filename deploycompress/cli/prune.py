@@ -50,8 +50,15 @@ def prune(
         str | None,
         typer.Option(
             help="What decides: l1, l2, batchnorm, lamp, random; with samples also apoz, activation and second-order "
-            "(default: second-order with --calib, else l2)."
+            "(default: second-order with --calib, else l2). Of single weights: magnitude, lamp, wanda, sparsegpt."
         ),
+    ] = None,
+    unstructured: Annotated[
+        float | None,
+        typer.Option(help="Make this share of single weights zero instead: smaller when packed, not faster."),
+    ] = None,
+    n_m: Annotated[
+        str | None, typer.Option("--n-m", help="Likewise, with N of every M weights kept in a row, e.g. 2:4.")
     ] = None,
     calib: Annotated[
         str | None, typer.Option(help="Samples to score and repair with: folder, file, module:function.")
@@ -82,13 +89,20 @@ def prune(
     json_path: JsonOption = None,
 ) -> None:
     """Remove channels, heads and hidden features from the graph, repair the rest from samples, and say what it cost."""
+    wanted = {"--ratio": ratio, "--speedup": speedup, "--max-drop": max_drop, "--min-agreement": min_agreement}
+    if unstructured is not None or n_m is not None:
+        from deploycompress.cli.sparsify import Source, sparsify
+
+        refused = [option for option, given in {**wanted, "--allocate": allocate}.items() if given is not None]
+        source = Source(model, output, target, calib, preprocess, tokenizer, limit, exclude or [], accept_data)
+        sparsify(source, unstructured, n_m, score, refused, eval_data, labels, json_path)
+        return
     from deploycompress.records.pruning import ALLOCATIONS, SCORES, default_allocation
 
     if score is not None and score not in SCORES:
         raise UnknownNameError("score", score, SCORES, where="--score")
     if allocate is not None and allocate not in ALLOCATIONS:
         raise UnknownNameError("allocation", allocate, ALLOCATIONS, where="--allocate")
-    wanted = {"--ratio": ratio, "--speedup": speedup, "--max-drop": max_drop, "--min-agreement": min_agreement}
     if all(amount is None for amount in wanted.values()) and not list_groups:
         raise UsageError(
             "how much is to go?", remedy="give --ratio 0.5, --speedup 1.5x or --max-drop 1%, or --list to see what may"
@@ -218,11 +232,12 @@ def _print_result(result: PruneResult, write: Callable[[str], None]) -> None:
 
 def verdict(result: PruneResult) -> str:
     """One line: what went, what it bought, what it cost, and whether training is needed to get that back."""
+    from deploycompress.cli.changes import closeness, less
     from deploycompress.report import words
 
     parts = [
-        f"parameters {_less(result.parameters_before, result.parameters_after)}",
-        f"multiplications {_less(result.macs_before, result.macs_after)}",
+        f"parameters {less(result.parameters_before, result.parameters_after)}",
+        f"multiplications {less(result.macs_before, result.macs_after)}",
         words.smaller(result.bytes_before / result.bytes_after),
     ]
     if result.comparison is not None:
@@ -231,20 +246,8 @@ def verdict(result: PruneResult) -> str:
     if result.accuracy is not None and lost is not None:
         parts.append(f"{result.accuracy.metric} drop {lost}")
     else:
-        parts.append(_closeness(result))
+        parts.append(closeness(result.fidelity, result.compared_on))
     training = "" if result.is_close else "; accuracy was lost: fine-tune the pruned model, or give a smaller --ratio"
     if result.accuracy is None and result.compared_on == "random inputs":
         training = "; what it means for accuracy is not known: give --eval"
     return ", ".join(parts) + training
-
-
-def _less(before: int, after: int) -> str:
-    return f"-{100 * (1 - after / before):.1f} %" if before else "none"
-
-
-def _closeness(result: PruneResult) -> str:
-    found = result.fidelity
-    where = f"on {result.compared_on}"
-    if found.agreement is not None:
-        return f"{100 * found.agreement:.1f} % same decisions and {found.sqnr_db:.1f} dB {where}"
-    return f"{found.sqnr_db:.1f} dB {where}"

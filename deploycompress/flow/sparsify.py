@@ -17,7 +17,7 @@ import onnx_ir as ir
 from deploycompress import model as models
 from deploycompress.calibration import LayerInput, collect
 from deploycompress.calibration.gram import Gram
-from deploycompress.errors import UnsupportedError, UsageError
+from deploycompress.errors import UnknownNameError, UnsupportedError, UsageError
 from deploycompress.flow.given import Given, receive
 from deploycompress.flow.held_out import Part, shared_out
 from deploycompress.flow.rewritten import rewritten
@@ -31,7 +31,7 @@ from deploycompress.passes.pipelines import for_target
 from deploycompress.pruning import sparse
 from deploycompress.pruning.consumers import as_matrix, as_weight, feature_axis
 from deploycompress.pruning.mending import ROWS_OF_A_FEED
-from deploycompress.pruning.sparse import FROM_SAMPLES, Matrix, Method, Pattern
+from deploycompress.pruning.sparse import FROM_SAMPLES, METHODS, Matrix, Pattern
 from deploycompress.quantization.candidates import key
 from deploycompress.records.measured import Accuracy, Fidelity, ModelSize
 from deploycompress.records.progress import Track, silent
@@ -105,7 +105,7 @@ def sparsify(
     *,
     target: Target,
     pattern: Pattern,
-    method: Method | None = None,
+    method: str | None = None,
     calib: str | None = None,
     preprocess: str | None = None,
     tokenizer: Path | None = None,
@@ -197,7 +197,9 @@ def sparsify(
     )
 
 
-def _check(pattern: Pattern, method: Method, calib: str | None) -> None:
+def _check(pattern: Pattern, method: str, calib: str | None) -> None:
+    if method not in METHODS:
+        raise UnknownNameError("score of single weights", method, METHODS)
     if pattern.share is not None and not 0 < pattern.share < 1:
         raise UsageError(f"the share of zeros must lie between 0 and 1, not {pattern.share:g}")
     if pattern.share is None and not 0 < pattern.kept < pattern.of:
@@ -269,7 +271,7 @@ def _written(
     model: ir.Model,
     nodes: Mapping[ir.Node, LayerInput],
     pattern: Pattern,
-    method: Method,
+    method: str,
     moments: Mapping[LayerInput, Gram],
 ) -> list[SparseRow]:
     """Writes zeros into the layers of `model`."""
@@ -287,7 +289,7 @@ def _written(
     return rows
 
 
-def _sparse(matrix: Matrix, pattern: Pattern, method: Method, gram: Gram | None) -> Matrix:
+def _sparse(matrix: Matrix, pattern: Pattern, method: str, gram: Gram | None) -> Matrix:
     if gram is None:
         return sparse.magnitude(matrix, pattern)
     products = gram.products[0] / gram.count

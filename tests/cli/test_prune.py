@@ -60,3 +60,32 @@ def test_bad_input_is_one_line_and_exit_code_2(model: Path, arguments: tuple[obj
     done = run(model, *arguments)
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
+
+
+def test_single_weights_become_zero_and_the_verdict_says_what_that_is_worth(tmp_path: Path) -> None:
+    from tests.flow.test_sparsify import net
+
+    path = tmp_path / "net.onnx"
+    path.write_bytes(proto(net()))
+    done = run(path, "--n-m", "2:4", "--json", tmp_path / "r.json")
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    # 3,456 and 480 of 4,468 weights are in layers that get zeros, half of them.
+    assert last.startswith(f"{tmp_path / 'net.sparse.onnx'}: 44.0 % of the weights are zero, ")
+    assert last.endswith("; not faster")
+    assert json.loads((tmp_path / "r.json").read_text())["pattern"] == "2:4"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--unstructured", 0.5, "--n-m", "2:4"), "--unstructured and --n-m are two patterns"),
+        (("--n-m", "half"), "'half' is no pattern of weights; give --unstructured 0.9 or --n-m 2:4"),
+        (("--n-m", "2:4", "--ratio", 0.5), "--ratio removes whole channels"),
+        (("--unstructured", 0.5, "--score", "l2"), "unknown score of single weights 'l2'"),
+    ],
+)
+def test_patterns_that_contradict_are_one_line(model: Path, arguments: tuple[object, ...], said: str) -> None:
+    done = run(model, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
