@@ -19,8 +19,9 @@ from bench.methods.experiment import accuracy, take, trained
 from bench.shared import REPOSITORY
 from deploycompress.training import arrays, checkpoint, network
 from deploycompress.training.arrays import Arrays
+from deploycompress.training.batches import Batch
 from deploycompress.training.distillation.encoder import encoder_of
-from deploycompress.training.distillation.matching import Matching
+from deploycompress.training.distillation.matching import Matching, trimmed
 from deploycompress.training.distillation.phases import Phases
 from deploycompress.training.distillation.transformers import hidden_terms, score_terms
 from deploycompress.training.frozen import Frozen
@@ -46,6 +47,10 @@ def student(seed: int, teacher: nn.Module) -> nn.Module:
 def tb_1(seed: int) -> Figures:
     """Three epochs: on labels, on answers, two of layers before one of answers; accuracy on GLUE's dev sentences."""
     teacher, training, dev = _fine_tuned(), _sentences(), _arrays("dev")
+
+    def answers() -> Offline:
+        return Offline(teacher, temperature=1.0, alpha=1.0)
+
     data = take(training, torch.randperm(len(training), generator=torch.Generator().manual_seed(seed))[:SENTENCES])
     settings: dict[str, Any] = {
         "lr": 5e-4,
@@ -59,21 +64,26 @@ def tb_1(seed: int) -> Figures:
         "group_by_length": True,
         "seed": seed,
     }
-    rows = torch.arange(SENTENCES).split(64)
-    told = [network.logits(teacher, data.names, [tensor[part] for tensor in data.inputs]) for part in rows]
-    answers = Offline(teacher, temperature=1.0, alpha=1.0)
-    plain = trained(student(seed, teacher.module), data, **settings)
-    distilled = trained(student(seed, teacher.module), data, answers, targets=torch.cat(told), **settings)
+    targets = _answers(teacher, data)
     tiny = student(seed, teacher.module)
     own, other = encoder_of(tiny), encoder_of(teacher.module)
     layers = Matching(teacher, [*hidden_terms(own, other), *score_terms(own, other)], alpha=None)
-    trained(tiny, data, Phases([layers, answers], [2 / 3]), targets=torch.cat(told), **settings)
+    trained(tiny, data, Phases([layers, answers()], [2 / 3]), targets=targets, **settings)
+    distilled = trained(student(seed, teacher.module), data, answers(), targets=targets, **settings)
+    plain = trained(student(seed, teacher.module), data, **settings)
     return {
-        "teacher": accuracy(teacher.module, dev),
         "CE": accuracy(plain, dev),
         "answers alone": accuracy(distilled, dev),
         "TinyBERT": accuracy(tiny, dev),
     }
+
+
+def _answers(teacher: Frozen, data: Arrays) -> torch.Tensor:
+    """The teacher's logits, sentences of like length together and without columns of padding."""
+    order = data.inputs[1].sum(1).argsort()
+    batches = [trimmed(Batch(data.names, take(data, rows).inputs, data.labels[rows], rows)) for rows in order.split(64)]
+    found = torch.cat([network.logits(teacher, batch.names, batch.inputs) for batch in batches])
+    return found[order.argsort()]
 
 
 @cache
