@@ -30,8 +30,8 @@ CHECKPOINT = REPOSITORY / "build" / "sst2_minilm" / "teacher.safetensors"
 TARGET = targets.load("server-cpu-avx2")
 WANTED, TOKENS = 1.5, 32
 ROWS: tuple[tuple[str, Score, Allocation, bool], ...] = (
-    ("second-order, allocated, repaired", "second-order", "latency", True),
     ("magnitude, even", "l2", "uniform", False),
+    ("second-order, allocated, repaired", "second-order", "latency", True),
     ("magnitude, even, repaired", "l2", "uniform", True),
     ("second-order, even, repaired", "second-order", "uniform", True),
     ("magnitude, allocated, repaired", "l2", "latency", True),

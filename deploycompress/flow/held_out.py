@@ -10,7 +10,7 @@ import numpy as np
 from deploycompress.data import Samples
 from deploycompress.runtime.session import Feed
 
-_SAMPLES = 256  # spread over those given: layers have far fewer weights for an output than these have rows
+_SAMPLES = 128  # spread over those given: layers have far fewer weights for an output than these have rows
 _FEWEST = 8
 _HELD_OUT = 4  # every fourth sample decides instead of fitting
 _BATCH = 8
