@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from deploycompress.passes import graph as g
 from deploycompress.pruning import lengths
+from deploycompress.pruning.counted import freeze_counted
 from deploycompress.pruning.labels import Array
 from deploycompress.pruning.rules import RULES
 from deploycompress.pruning.rules.products import SLIDES
@@ -91,6 +92,7 @@ class Grouping:
 def find(model: ir.Model) -> Grouping:
     """Finds every group of `model`; weights must be initializers and producers come before users."""
     trace = walk(model, lengths.shapes(model), RULES)
+    freeze_counted(model, trace)
     roots = _resolved(trace)
     reasons: dict[int, set[str]] = defaultdict(set)
     for labels, why in trace.labels.frozen:

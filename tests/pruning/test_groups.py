@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 
 from deploycompress.pruning import find
 from tests import zoo
 from tests.pruning import nets
-from tests.pruning.running import members
+from tests.pruning.running import halved, members
 
 
 def sizes(model: ir.Model) -> dict[str, tuple[int, int]]:
@@ -140,3 +141,44 @@ def test_one_head_alone_is_refused() -> None:
         **nets.integers(t=[0, 1, 6], u=[0, 6]),
     )
     assert not find(model).groups
+
+
+_SCALED = (
+    "g (float[N,6,4] x) => (float[N,6,3] y) { a = MatMul(x, w) s = Shape(a) c = Gather(s, two) f = Cast<to=1>(c)"
+    " r = Sqrt(f) d = Div(a, r) y = MatMul(d, u) }"
+)
+_VIEWED = (
+    "g (float[N,6,4] x) => (float[N,6,3] y) { a = MatMul(x, w) s = Shape(a) n = Slice(s, zero, one)"
+    " c = Slice(s, two, three) h = Div(c, four) t = Concat<axis=0>(n, six, four, h) b = Reshape(a, t)"
+    " z = Transpose<perm=[0,2,1,3]>(b) m = Softmax(z) k = Transpose<perm=[0,2,1,3]>(m)"
+    " v = Concat<axis=0>(n, six, c) e = Reshape(k, v) y = MatMul(e, u) }"
+)
+_NAMED = (
+    "g (float[N,6,4] x) => (float[N,6,3] y) { a = MatMul(x, w) s = Shape(a) n = Slice(s, zero, one)"
+    " c = Slice(s, two, three) t = Concat<axis=0>(n, six, c) b = Reshape(a, t) y = MatMul(b, u) }"
+)
+_LENGTHS = nets.integers(zero=[0], one=[1], two=[2], three=[3], four=[4], six=[6])
+
+
+def test_a_count_of_channels_that_is_computed_with_keeps_them() -> None:
+    model = zoo.model(_SCALED, w=zoo.normal(4, 8), u=zoo.normal(8, 3), two=np.asarray(2))
+    grouping = find(model)
+    assert grouping.groups == ()
+    assert ["Cast 'f' computes with its length"] in [list(group.refusals) for group in grouping.refused]
+
+
+def test_a_count_of_channels_that_another_length_is_computed_from_keeps_them() -> None:
+    """The size of a head is the channels over four: with two heads less it would be another one."""
+    grouping = find(_counting(_VIEWED))
+    assert grouping.groups == ()
+    assert ["Reshape 'b' computes with its length"] in [list(group.refusals) for group in grouping.refused]
+
+
+def test_a_count_of_channels_that_is_the_length_of_a_view_lets_them_go() -> None:
+    grouping, _ = halved(_counting(_NAMED))
+    assert [(group.units, group.width) for group in grouping.groups] == [(8, 1)]
+
+
+def _counting(text: str) -> ir.Model:
+    used = {name: data for name, data in _LENGTHS.items() if f"{name}," in text or f"{name})" in text}
+    return zoo.model(text, w=zoo.normal(4, 8), u=zoo.normal(8, 3), **used)
