@@ -37,8 +37,8 @@ bench: $(READY)  ## the figures of docs/results.md (needs the shared models and 
 		$(BIN)/python bench/$$name.py || exit 1; \
 	done
 
-methods: $(READY)  ## every check of every training method: the table of docs/methods/README.md
-	$(BIN)/python -m bench.methods.run
+methods: $(READY)  ## every check of the training methods (ARGS=--fast for a few), as in docs/methods/README.md
+	$(BIN)/python -m bench.methods.run $(ARGS)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -23,7 +23,7 @@ class Check:
         run: seed -> figures of that seed, accuracies in percent.
         rule: {figure: mean over the seeds} -> whether it holds; differences of means are means of paired differences.
         text: The rule in words.
-        fast: Whether it belongs to the subset that CI runs (all of it within a minute).
+        fast: Whether its first seed belongs to the subset that CI runs.
     """
 
     name: str

@@ -9,6 +9,7 @@ import pytest
 from deploycompress.errors import UsageError
 from deploycompress.flow.placing import placed, select
 from deploycompress.records.recipe import Bench, Distill, Export, Quantize, Train, parse
+from deploycompress.records.recipe_regimes import MultiTask
 
 TEXT = """
 name: example
@@ -75,3 +76,25 @@ def test_steps_of_a_kind_are_selected_by_number_or_all(tmp_path: Path) -> None:
 def test_absent_step_is_refused(tmp_path: Path, kind: type, number: int | None, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         select(parse(TEXT), tmp_path / "r.yaml", kind, number)
+
+
+def test_paths_inside_a_method_are_whole(tmp_path: Path) -> None:
+    text = """
+name: example
+target: server-cpu
+out: ../build
+steps:
+  - train: {model: "net.py:teacher", data: "net.py:data", output: t.safetensors}
+  - train: {model: "net.py:teacher", data: "net.py:data", output: u.safetensors, initial: t.safetensors}
+  - distill:
+      {teacher: "net.py:teacher", teacher_checkpoint: t.safetensors, student: "net.py:student", data: "net.py:data",
+       output: s.safetensors,
+       method: {multi_task: {teachers: ["net.py:other"], teacher_checkpoints: [u.safetensors]}}}
+"""
+    _, further, distill = placed(parse(text), tmp_path / "recipes")
+    assert isinstance(further, Train)
+    assert isinstance(distill, Distill)
+    assert further.initial == str(tmp_path / "build" / "t.safetensors")
+    assert distill.method == MultiTask(
+        teachers=(f"{tmp_path}/recipes/net.py:other",), teacher_checkpoints=(f"{tmp_path}/build/u.safetensors",)
+    )

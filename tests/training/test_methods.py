@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from deploycompress.records.recipe_methods import AnyMethod
 from deploycompress.records.recipe_regimes import AnyRegime
 from deploycompress.training import checkpoint
 from deploycompress.training.distill import distill
+from deploycompress.training.export import export
 from deploycompress.training.methods import METHODS, REGIMES
 from deploycompress.training.train import train
 
@@ -132,3 +134,24 @@ def test_labels_do_not_matter_to_a_teacher_alone(base: Path) -> None:
         distill(made, base / "s.safetensors", teacher_checkpoint=base / "net.safetensors", base=base)
         results.append(weights(base / "s.safetensors"))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_exported_student_holds_nothing_of_the_peer_or_the_teacher(base: Path) -> None:
+    train(step(), base / "net.safetensors", base=base)
+    made = Distill.model_validate(
+        {
+            "teacher": "code.py:net",
+            "teacher_checkpoint": "t",
+            "student": "code.py:other",
+            "data": "code.py:data",
+            "output": "s",
+            "epochs": 1,
+        }
+    )
+    distill(made, base / "taught.safetensors", teacher_checkpoint=base / "net.safetensors", base=base)
+    train(step(regime={"mutual": {"peer": "code.py:other"}}), base / "paired.safetensors", base=base)
+    for name in ("taught", "paired"):
+        trained, output = base / f"{name}.safetensors", base / f"{name}.onnx"
+        export("code.py:other", output, checkpoint=trained, inputs=["x=float32[2,2]"], base=base)
+        held = sorted(initializer.name for initializer in onnx.load(output).graph.initializer)
+        assert held == sorted(checkpoint.load(trained))
