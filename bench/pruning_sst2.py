@@ -27,7 +27,7 @@ from deploycompress.training.quiet import quiet
 
 FOLDER = REPOSITORY / "models" / "sst2_minilm"
 CHECKPOINT = REPOSITORY / "build" / "sst2_minilm" / "teacher.safetensors"
-TARGET = targets.load("server-cpu-avx2")
+TARGET = targets.load("server-cpu-avx2").model_copy(update={"threads": 1})
 WANTED, TOKENS = 1.5, 32
 ROWS: tuple[tuple[str, Score, Allocation, bool], ...] = (
     ("magnitude, even", "l2", "uniform", False),

@@ -66,7 +66,10 @@ def by_speed(found: Subject, widths: Widths, wanted: float, track: Track) -> tup
         pruned = cut(found, widths.at(amount))
         if not pruned.gone:
             break
-        speed = quick_compare(found.given.original, opened(found, pruned), found.given.timed, budget_s=_TIMED_S).speedup
+        session = opened(found, pruned)
+        clock = time.thread_time_ns if session.threads == 1 else time.perf_counter_ns
+        compared = quick_compare(found.given.original, session, found.given.timed, budget_s=_TIMED_S, clock=clock)
+        speed = compared.speedup
         at[amount], made[amount] = 1 / speed, pruned
         met = wanted * SLOWEST <= speed <= wanted * FASTEST
         units = sum(len(gone) for gone in pruned.gone.values())

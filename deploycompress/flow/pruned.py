@@ -137,9 +137,9 @@ class PruneResult:
 
     @property
     def missed_speed(self) -> float | None:
-        """The speed at which the file was measured, where that is less than what was asked for; else None."""
+        """The speed measured, where the whole interval lies below what was asked for; else None."""
         wanted, found = self.speedup, self.comparison
-        if wanted is None or found is None or found.speedup >= wanted * SLOWEST:
+        if wanted is None or found is None or found.interval.high >= wanted * SLOWEST:
             return None
         return found.speedup
 

@@ -19,7 +19,7 @@ from time import perf_counter_ns
 import numpy as np
 
 from deploycompress.measurement.bootstrap import Floats
-from deploycompress.measurement.timing import runs_per_block, timed_block, warm_up
+from deploycompress.measurement.timing import Clock, runs_per_block, timed_block, warm_up
 from deploycompress.records.measured import Comparison, Interval, Verdict
 from deploycompress.runtime.session import Feed, Session
 
@@ -43,6 +43,7 @@ def quick_compare(
     budget_s: float = 2.0,
     min_rounds: int = MIN_ROUNDS,
     min_effect: float = MIN_EFFECT,
+    clock: Clock = perf_counter_ns,
 ) -> Comparison:
     """Compares the latency of two sessions on one feed within about `budget_s` seconds.
 
@@ -55,6 +56,7 @@ def quick_compare(
         budget_s: Seconds to spend, warm-up included.
         min_rounds: At least so many rounds, eight or more.
         min_effect: Smallest relative difference that is called one.
+        clock: What rounds are timed by; the time of this thread suits sessions of one thread on a busy machine.
 
     Raises:
         ModelRejectedError: One of them cannot run the feed.
@@ -62,7 +64,7 @@ def quick_compare(
     for session in (baseline, candidate):
         session.run(feed)
     runners = (baseline.runner(feed), candidate.runner(feed))
-    return compare_runners(*runners, budget_s=budget_s, min_rounds=min_rounds, min_effect=min_effect)
+    return compare_runners(*runners, budget_s=budget_s, min_rounds=min_rounds, min_effect=min_effect, clock=clock)
 
 
 def compare_runners(
@@ -72,6 +74,7 @@ def compare_runners(
     budget_s: float,
     min_rounds: int = MIN_ROUNDS,
     min_effect: float = MIN_EFFECT,
+    clock: Clock = perf_counter_ns,
 ) -> Comparison:
     """Compares two callables that each do one run."""
     budget_ns = int(budget_s * 1e9)
@@ -80,7 +83,7 @@ def compare_runners(
     rounds: list[tuple[float, float]] = []
     stop = perf_counter_ns() + int(budget_ns * (1 - _WARM_UP_SHARE))
     while len(rounds) < min_rounds or perf_counter_ns() < stop:
-        rounds.append(_round(baseline, candidate, runs, reverse=len(rounds) % 2 == 1))
+        rounds.append(_round(baseline, candidate, runs, clock, reverse=len(rounds) % 2 == 1))
     times = np.asarray(rounds)
     return judge(times[:, 0], times[:, 1], min_effect=min_effect)
 
@@ -144,10 +147,10 @@ def student_t(p: float, freedom: int) -> float:
 
 
 def _round(
-    baseline: Callable[[], object], candidate: Callable[[], object], runs: int, *, reverse: bool
+    baseline: Callable[[], object], candidate: Callable[[], object], runs: int, clock: Clock, *, reverse: bool
 ) -> tuple[float, float]:
     """Median run time of both in nanoseconds over one A B B A (or B A A B)."""
     order = (candidate, baseline, baseline, candidate) if reverse else (baseline, candidate, candidate, baseline)
-    times = [timed_block(run, runs) for run in order]
+    times = [timed_block(run, runs, clock) for run in order]
     outer, inner = np.median(times[0] + times[3]), np.median(times[1] + times[2])
     return (float(inner), float(outer)) if reverse else (float(outer), float(inner))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploycompress.measurement.compare import judge, quick_compare, student_t
+from deploycompress.measurement.compare import compare_runners, judge, quick_compare, student_t
 from deploycompress.runtime.session import Session, SessionConfig
 
 ONE_THREAD = SessionConfig(threads=1)
@@ -123,3 +123,14 @@ def test_an_interval_that_hides_four_percent_says_so(spread: float, verdict: str
     # Eight parts: reach = t(7) spread / sqrt(8) = 0.84 spread; 0.8 % lies within 4 %, 8 % does not.
     parts = np.array([1, -1, 1, -1, 1, -1, 1, -1]) * spread * np.sqrt(7 / 8)
     assert judge(np.exp(np.repeat(parts, 4)), np.ones(32)).verdict == verdict
+
+
+def test_rounds_are_timed_by_the_clock_that_is_given() -> None:
+    """A clock that only the two runs move: 3 ticks for the baseline, 2 for the candidate."""
+    now = [0]
+
+    def passes(ticks: int) -> None:
+        now[0] += ticks
+
+    found = compare_runners(lambda: passes(3), lambda: passes(2), budget_s=0.01, clock=lambda: now[0])
+    assert found.speedup == pytest.approx(1.5, rel=1e-9)
