@@ -17,7 +17,7 @@ from deploycompress.errors import UnknownNameError, UsageError
 from deploycompress.records.formats import ActivationBits, Algorithm, Bits, Kind, Layout, Levels
 from deploycompress.records.pruning import Allocation, Score
 from deploycompress.records.recipe_blocks import Frozen, flatten
-from deploycompress.records.recipe_compressing import Compression, Qat, Units
+from deploycompress.records.recipe_compressing import Compression, LowRank, Qat, Units
 from deploycompress.records.recipe_methods import BLOCKS, Hinton, Method
 from deploycompress.records.recipe_regimes import Labels, Regime
 from deploycompress.records.steps import Level
@@ -83,7 +83,7 @@ class Train(Hyperparameters):
 
     @model_validator(mode="after")
     def _compresses_what_was_trained(self) -> Train:
-        if isinstance(self.compress, Qat | Units) and self.initial is None:
+        if isinstance(self.compress, Qat | Units | LowRank) and self.initial is None:
             raise ValueError(f"compress: {self.compress.kind} begins with a trained network; give it as initial")
         if isinstance(self.compress, Qat) and self.regime.kind != "labels":
             raise ValueError("compress: qat has the float network as teacher; leave regime out")

@@ -77,7 +77,20 @@ class Units(Block):
     round_to: int = Field(default=1, ge=1)
 
 
-AnyCompression = Qat | Masks | Units
+class LowRank(Block):
+    """Linear layers become two thin ones, fitted to the samples; the file is smaller, its speed is to be measured.
+
+    Attributes:
+        share: Weights of the two layers over those of the one.
+        exclude: Layers to leave alone; the last one always is.
+    """
+
+    kind: Literal["low_rank"] = "low_rank"
+    share: float = Field(gt=0, lt=1)
+    exclude: tuple[str, ...] = ()
+
+
+AnyCompression = Qat | Masks | Units | LowRank
 
 Compression = Annotated[
     Annotated[AnyCompression, Field(discriminator="kind")],

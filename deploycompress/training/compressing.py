@@ -12,11 +12,12 @@ from typing import Any
 from torch import nn
 
 from deploycompress.records.recipe_blocks import Block
-from deploycompress.records.recipe_compressing import Masks, Qat, Units
+from deploycompress.records.recipe_compressing import LowRank, Masks, Qat, Units
 from deploycompress.training.arrays import Arrays
 from deploycompress.training.frozen import Frozen
 from deploycompress.training.objective import Objective
 from deploycompress.training.offline import Offline
+from deploycompress.training.pruning.low_rank import factorise
 from deploycompress.training.pruning.masked import Masked
 from deploycompress.training.pruning.structured import remove_channels
 from deploycompress.training.quantizing.folding import fold_norms
@@ -69,5 +70,10 @@ def _units(module: nn.Module, asked: Units, data: Arrays, regime: Regime) -> Obj
     return regime()
 
 
+def _low_rank(module: nn.Module, asked: LowRank, data: Arrays, regime: Regime) -> Objective:
+    factorise(module, asked.share, data.names, tuple(tensor[:_FITTED_TO] for tensor in data.inputs), asked.exclude)
+    return regime()
+
+
 Builder = Callable[[nn.Module, Any, Arrays, Regime], Objective]
-BUILDERS: Mapping[type[Block], Builder] = {Qat: _qat, Masks: _masks, Units: _units}
+BUILDERS: Mapping[type[Block], Builder] = {Qat: _qat, Masks: _masks, Units: _units, LowRank: _low_rank}

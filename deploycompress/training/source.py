@@ -14,6 +14,7 @@ from deploycompress.errors import CheckpointRejectedError, InputRejectedError, U
 from deploycompress.records.reference import is_reference
 from deploycompress.training import checkpoint, huggingface, network
 from deploycompress.training.example import Inputs, from_example, from_specs
+from deploycompress.training.pruning.low_rank import refactorise
 from deploycompress.training.pruning.restoring import resize
 from deploycompress.training.quantizing.restoring import restore
 from deploycompress.training.quiet import quiet
@@ -63,6 +64,7 @@ def load(
         if checkpoint_path is not None:
             state = checkpoint.load(checkpoint_path, trust=trust)
             resize(module, state)
+            refactorise(module, state)
             restore(module, state)
             checkpoint.load_into(module, checkpoint_path, trust=trust)
         return Source("factory", module, _inputs(module, example, specs, dynamic_batch, source))

@@ -99,6 +99,15 @@ def test_removed_units_make_the_file_smaller(folder: Path) -> None:
     assert max(v.const_value.size for v in model.graph.initializers.values()) == 64  # type: ignore[union-attr]
 
 
+def test_factors_are_in_the_checkpoint_and_in_the_file(folder: Path) -> None:
+    weights = compressed(folder, low_rank={"share": 0.5})
+    state = checkpoint.load(weights)
+    assert (state["blocks.1.0.0.weight"].shape, state["blocks.1.0.1.weight"].shape) == ((4, 16), (16, 4))
+    model = exported(folder, weights)
+    sizes = [v.const_value.size for v in model.graph.initializers.values()]  # type: ignore[union-attr]
+    assert max(sizes) == 64
+
+
 def test_theseus_writes_the_plain_successor(folder: Path) -> None:
     step = Distill(
         teacher="net.py:large",
