@@ -11,10 +11,9 @@ from deploycompress import model as models
 from deploycompress.errors import InvalidOutputError, ModelRejectedError
 from deploycompress.flow.agreement import difference
 from deploycompress.flow.executed import named
-from deploycompress.flow.feeds import stable
-from deploycompress.flow.gate import Gate, run_steps
 from deploycompress.flow.given import Given
 from deploycompress.flow.held_out import Part, shared_out
+from deploycompress.flow.rewritten import rewritten
 from deploycompress.flow.selection import nodes_named
 from deploycompress.passes.pipelines import for_target
 from deploycompress.pruning import Group, Grouping, find, masked, masks, remove
@@ -74,9 +73,8 @@ class Pruned:
 def subject(given: Given, target: Target, *, keep_norms: bool) -> Subject:
     """The groups of a model after the exact rewrites for the target, and the samples shared out."""
     steps = [step for step in for_target(target) if not (keep_norms and type(step).__name__ in _FOLDS)]
-    gate = Gate(given.feeds, stable(given.original, given.feeds), given.config, measure=False)
-    _, last, outcomes = run_steps(steps, given.model, gate)
-    floats = named(last.model)
+    found, rewrites = rewritten(given, steps)
+    floats = named(found)
     grouping = find(floats)
     excluded = nodes_named(given.model, floats, given.excluded)
     kept_whole = tuple(group for group in grouping.groups if _runs_through(group, excluded))
@@ -84,7 +82,7 @@ def subject(given: Given, target: Target, *, keep_norms: bool) -> Subject:
     return Subject(
         given=given,
         floats=floats,
-        rewrites=tuple(outcome.name for outcome in outcomes if outcome.kept),
+        rewrites=rewrites,
         grouping=grouping,
         free=tuple(group for group in grouping.groups if group not in kept_whole),
         kept_whole=kept_whole,

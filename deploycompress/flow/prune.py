@@ -8,30 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from deploycompress import data
 from deploycompress import model as models
-from deploycompress.errors import InvalidOutputError, ModelRejectedError, UnsupportedError, UsageError
+from deploycompress.errors import UnsupportedError, UsageError
 from deploycompress.flow import amount
 from deploycompress.flow.amount import Trial
 from deploycompress.flow.cutting import Pruned, Subject, checked, cut, repaired, subject
-from deploycompress.flow.evaluate import evaluate
-from deploycompress.flow.given import Given, receive
+from deploycompress.flow.given import receive
 from deploycompress.flow.goal import Goal
 from deploycompress.flow.judge import Judge, judge_for
 from deploycompress.flow.pruned import GroupList, GroupRow, PruneResult, Reached
 from deploycompress.flow.source import check_output
 from deploycompress.flow.widths import Widths, widths
+from deploycompress.flow.written import accuracy as judged
+from deploycompress.flow.written import compared_on, opened
 from deploycompress.measurement.compare import quick_compare
 from deploycompress.measurement.fidelity import FidelityMeter
 from deploycompress.pruning import cost
-from deploycompress.records.measured import Accuracy
 from deploycompress.records.progress import Track, silent
 from deploycompress.records.pruning import FROM_SAMPLES, Allocation, Score, default_allocation
-from deploycompress.runtime.session import Session
 from deploycompress.targets import Target
 
 _EXCLUDED = "it runs through a layer that was excluded"
@@ -120,14 +117,16 @@ def prune(
     shared = widths(found, score, allocation, round_to, seed, track)
     pruned, trials = _made(found, shared, ratio, speedup, judge, repair=repair, track=track)
     models.save(pruned.model, output, track=track)
-    written = _opened(output, given)
+    written = opened(output, given, "pruned")
     meter = FidelityMeter()
     for feed in found.held_out or given.feeds:
         meter.add(given.original.run(feed), written.run(feed))
     reached = None if judge is None else judge(written, track)
     accuracy = None if reached is None else reached.evaluation.accuracy
     if judge is None and eval_data is not None:
-        accuracy = _accuracy(given, written, eval_data, labels, preprocess, tokenizer, track)
+        accuracy = judged(
+            given, written, eval_data, labels=labels, preprocess=preprocess, tokenizer=tokenizer, track=track
+        )
     shapes = {name: np.shape(value) for name, value in given.timed.items()}
     return PruneResult(
         source=source,
@@ -157,7 +156,7 @@ def prune(
         skipped=() if given.samples is None else given.samples.skipped,
         exact_on=len(given.feeds),
         fidelity=meter.result(),
-        compared_on=_compared_on(given, found.held_out is not None),
+        compared_on=compared_on(given, has_held_out=found.held_out is not None),
         comparison=quick_compare(given.original, written, given.timed) if measure else None,
         accuracy=accuracy,
         goal=None if judge is None or reached is None else Reached(judge.goal.asked, reached.met, reached.said),
@@ -249,46 +248,3 @@ def _nothing(found: Subject) -> str:
     reasons = list(dict.fromkeys(why for group in found.grouping.refused for why in group.refusals))
     excluded = [_EXCLUDED] if found.kept_whole else []
     return f"nothing of it may be removed ({'; '.join([*excluded, *reasons][:3]) or 'it has no weights'})"
-
-
-def _opened(output: Path, given: Given) -> Session:
-    """The file that was written, open; it is removed where it does not run."""
-    try:
-        written = Session(output, given.config)
-        written.run(given.timed)
-    except ModelRejectedError as error:
-        for file in (*models.data_files(output), output):
-            file.unlink(missing_ok=True)
-        raise InvalidOutputError(f"the pruned model does not run: {error.what}", where=str(output)) from error
-    return written
-
-
-def _accuracy(
-    given: Given,
-    written: Session,
-    eval_data: str | None,
-    labels: Path | None,
-    preprocess: str | None,
-    tokenizer: Path | None,
-    track: Track,
-) -> Accuracy | None:
-    if eval_data is None:
-        return None
-    samples = data.open(
-        eval_data,
-        models.signature(given.model),
-        preprocess=preprocess,
-        labels=labels,
-        tokenizer=tokenizer,
-        track=track,
-    )
-    found = evaluate([given.original, written], samples, track=track)[1]
-    if found.accuracy is None:
-        raise UsageError(found.notes[0] if found.notes else "it has no labels", where=eval_data, remedy="give --labels")
-    return found.accuracy
-
-
-def _compared_on(given: Given, has_held_out: bool) -> Literal["held-out samples", "samples", "random inputs"]:
-    if given.samples is None or not given.samples.valid_for_accuracy:
-        return "random inputs"
-    return "held-out samples" if has_held_out else "samples"

@@ -2,8 +2,8 @@
 
 A mean written as a sum over a count of channels, a scale of 1 / sqrt(C): with fewer channels the count changes, and so
 does what the graph gives. Each element of every small tensor of integers behind a Shape is followed back to the axes it
-comes from. A length that ends in the target of a view as it is, is told there what is left (see `patches`); what is
-computed from one, and whatever else reads it, keeps the axes whole.
+comes from. A view whose own axis is cut is told what is left of it (see `patches`), however its target was
+computed; a length computed for an axis that stays, and whatever else reads one, keeps the axes it counts whole.
 
 Source: ONNX operators Shape and Size, and those that move or combine integers element by element.
 """
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from deploycompress.passes import graph as g
 from deploycompress.pruning import axes as ax
+from deploycompress.pruning.axes import Layout
+from deploycompress.pruning.labels import Array
 from deploycompress.pruning.trace import Trace
 
 _TARGETS = {"Reshape": 1, "Expand": 1, "Resize": 3}
@@ -31,6 +33,7 @@ _NOTHING: _Counted = frozenset()
 def freeze_counted(model: ir.Model, trace: Trace) -> None:
     """Makes axes stay whose lengths are computed with, in `trace` of `model`."""
     known: dict[ir.Value, _Elements] = {}
+    roots = trace.labels.roots()
     for node in model.graph:
         if node.outputs and (found := _behind(node, known, trace)) is not None:
             known[node.outputs[0]] = found
@@ -39,20 +42,38 @@ def freeze_counted(model: ir.Model, trace: Trace) -> None:
         inner = (value for body in g.bodies(node) for part in body.all_nodes() for value in part.inputs)
         why = f"{node.op_type} {g.label(node)!r} computes with its length"
         for index, value in enumerate((*node.inputs, *inner)):
-            if value in known:
-                _freeze(trace, known[value], why, computed_alone=index == target)
+            if value in known and index == target:
+                _freeze(trace, _not_told(known[value], trace.layouts.get(node.outputs[0]), roots), why)
+            elif value in known:
+                _freeze(trace, _NOTHING.union(*known[value].ravel()), why)
     for output in model.graph.outputs:
         if output in known:
-            _freeze(trace, known[output], f"its length is the graph output {output.name!r}", computed_alone=False)
+            _freeze(trace, _NOTHING.union(*known[output].ravel()), f"its length is the graph output {output.name!r}")
 
 
-def _freeze(trace: Trace, elements: _Elements, why: str, *, computed_alone: bool) -> None:
-    for value, axis, is_computed in frozenset[tuple[ir.Value, int, bool]]().union(*elements.ravel()):
-        layout = trace.layouts.get(value)
-        if layout is None or (computed_alone and not is_computed):
-            continue
-        for name in ax.names(layout.axes[axis]):
-            trace.labels.freeze(layout.block(name).labels, why)
+def _freeze(trace: Trace, counted: _Counted, why: str) -> None:
+    for value, axis, _ in counted:
+        if value in trace.layouts:
+            ax.fix_axis(trace.layouts[value], axis, why, trace.labels)  # whole heads may still go, their size stays
+
+
+def _not_told(elements: _Elements, made: Layout | None, roots: Array) -> _Counted:
+    """What a view computes lengths from that it is not told anew: those of axes that cannot be cut themselves."""
+    found = _NOTHING
+    for axis, counted in enumerate(elements.ravel()):
+        if made is None or axis >= len(made.axes) or not _may_be_cut(made, axis, roots):
+            found |= {each for each in counted if each[2]}
+    return found
+
+
+def _may_be_cut(layout: Layout, axis: int, roots: Array) -> bool:
+    """Whether some of its indices can go without the others."""
+    for name in ax.names(layout.axes[axis]):
+        block = layout.block(name)
+        rows = np.moveaxis(roots[block.labels], block.names.index(name), 0)
+        if (rows != rows[:1]).any():
+            return True
+    return False
 
 
 def _behind(node: ir.Node, known: dict[ir.Value, _Elements], trace: Trace) -> _Elements | None:

@@ -182,3 +182,17 @@ def test_a_count_of_channels_that_is_the_length_of_a_view_lets_them_go() -> None
 def _counting(text: str) -> ir.Model:
     used = {name: data for name, data in _LENGTHS.items() if f"{name}," in text or f"{name})" in text}
     return zoo.model(text, w=zoo.normal(4, 8), u=zoo.normal(8, 3), **used)
+
+
+def test_a_count_of_places_in_a_head_that_is_computed_with_lets_whole_heads_go() -> None:
+    """As in a scale of the scores: one over the root of the size of a head."""
+    model = zoo.model(
+        "g (float[N,6,4] x) => (float[N,6,3] y) { a = MatMul(x, w) b = Reshape(a, heads) s = Shape(b)"
+        " c = Slice(s, three, four) f = Cast<to=1>(c) r = Sqrt(f) d = Div(b, r) e = Reshape(d, flat)"
+        " y = MatMul(e, u) }",
+        w=zoo.normal(4, 8),
+        u=zoo.normal(8, 3),
+        **nets.integers(heads=[0, 0, 4, 2], flat=[0, 0, 8], three=[3], four=[4]),
+    )
+    grouping, _ = halved(model)
+    assert [(group.units, group.width) for group in grouping.groups] == [(4, 2)]
