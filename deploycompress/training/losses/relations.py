@@ -43,5 +43,5 @@ def relation_divergence(student: torch.Tensor, teacher: torch.Tensor, mask: torc
     student, teacher = (
         functional.log_softmax(relation.masked_fill(padding, lowest), dim=-1) for relation in (student, teacher)
     )
-    divergence = (teacher.exp() * (teacher - student)).masked_fill(padding, 0).sum(-1).mean(1)
+    divergence = (teacher.exp() * (teacher - student)).sum(-1).mean(1)
     return divergence[real].mean()
