@@ -196,3 +196,16 @@ def test_a_count_of_places_in_a_head_that_is_computed_with_lets_whole_heads_go()
     )
     grouping, _ = halved(model)
     assert [(group.units, group.width) for group in grouping.groups] == [(4, 2)]
+
+
+def test_a_count_of_channels_that_is_given_out_keeps_them() -> None:
+    model = zoo.model(
+        "g (float[N,6,4] x) => (float[N,6,3] y, int64[1] c) { a = MatMul(x, w) s = Shape(a) c = Slice(s, two, three)"
+        " y = MatMul(a, u) }",
+        w=zoo.normal(4, 8),
+        u=zoo.normal(8, 3),
+        **nets.integers(two=[2], three=[3]),
+    )
+    grouping = find(model)
+    assert grouping.groups == ()
+    assert ["its length is the graph output 'c'"] in [list(group.refusals) for group in grouping.refused]
