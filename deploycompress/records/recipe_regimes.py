@@ -75,7 +75,7 @@ class MultiTask(Block):
     """One student, one output per task: the step's teacher is that of the first task, `teachers` those of the others.
 
     Labels are [samples, tasks], -100 where a sample has none. `anneal` hands over from the teachers to the labels;
-    otherwise the labels weigh `share`.
+    otherwise the labels weigh `share`. At `temperature: 1` of the step the answers are those of the paper.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"teachers", "teacher_checkpoints"})

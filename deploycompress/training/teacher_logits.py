@@ -68,7 +68,6 @@ def _write(teacher: nn.Module, data: Arrays, batch_size: int, path: Path, track:
         )
         header = file.tell()
         done = (file.seek(0, 2) - header) // (row_bytes * chunk) * chunk
-        file.truncate(header + done * row_bytes)
         file.seek(header + done * row_bytes)
         for start in track(range(done, len(data), batch_size), "asking the teacher"):
             answers = _answers(teacher, data, slice(start, start + batch_size))

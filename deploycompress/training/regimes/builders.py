@@ -53,7 +53,7 @@ def multi_task(teacher: Frozen, student: nn.Module, step: Distill, data: Arrays)
         module, _ = network.build(factory)
         checkpoint.load_into(module, Path(path))
         others.append(Frozen(module))
-    return MultiTask([teacher, *others], anneal=method.anneal, share=method.share)
+    return MultiTask([teacher, *others], anneal=method.anneal, share=method.share, temperature=step.temperature)
 
 
 def tail(model: nn.Module, step: Train, data: Arrays) -> Objective:

@@ -1,7 +1,8 @@
-"""one teacher per task -> one student: sum over tasks of CE(lambda y + (1 - lambda) f_task(x), f(x)).
+"""one teacher per task -> one student: sum over tasks of lambda CE(y, z) + (1 - lambda) T^2 KL(teacher || student).
 
-Teacher annealing takes lambda from 0 to 1: it hands over from the teachers to the labels. A sample without a label for
-a task carries `IGNORED` there and does not count in it.
+At T = 1 its gradient is that of BAM's CE(lambda y + (1 - lambda) f_task(x), f(x)). Teacher annealing takes lambda from
+0 to 1: it hands over from the teachers to the labels. A sample without a label for a task carries `IGNORED` there and
+does not count in it.
 Source: Clark et al. 2019, "BAM! Born-Again Multi-Task Networks", arXiv:1907.04829, section 3.
 """
 
@@ -17,7 +18,7 @@ from deploycompress.errors import UsageError
 from deploycompress.training.arrays import Arrays
 from deploycompress.training.batches import Batch
 from deploycompress.training.frozen import Frozen
-from deploycompress.training.losses import IGNORED, soft_cross_entropy
+from deploycompress.training.losses import IGNORED, cross_entropy, soft_targets
 from deploycompress.training.network import logits
 from deploycompress.training.objective import Objective
 
@@ -32,13 +33,17 @@ class MultiTask(Objective):
         teachers: One per task; none for plain multi-task training.
         anneal: Hand over to the labels over the run; otherwise lambda stays at `share`.
         share: lambda where it is not annealed; 1 is plain multi-task training.
+        temperature: T > 0; 1 in the paper.
     """
 
     skips_parameters = True  # a batch may hold no label of a task
 
-    def __init__(self, teachers: Sequence[Frozen], *, anneal: bool = True, share: float = 0.5) -> None:
+    def __init__(
+        self, teachers: Sequence[Frozen], *, anneal: bool = True, share: float = 0.5, temperature: float = 1.0
+    ) -> None:
         super().__init__()
-        self.teachers, self.anneal, self.share = nn.ModuleList(teachers), anneal, share
+        self.teachers, self.anneal = nn.ModuleList(teachers), anneal
+        self.share, self.temperature = share, temperature
 
     def forward(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         """The sum over tasks, each a mean over the samples that have its label."""
@@ -52,16 +57,17 @@ class MultiTask(Objective):
             labels = batch.labels[:, task]
             valid = labels != IGNORED
             if valid.any():
-                terms.append(soft_cross_entropy(output[valid], self._targets(task, output, batch)[valid]))
+                terms.append(self._term(task, output[valid], labels[valid], valid, batch))
         return torch.stack(terms).sum()
 
-    def _targets(self, task: int, output: torch.Tensor, batch: Batch) -> torch.Tensor:
-        labels = batch.labels[:, task].clamp(min=0)
-        hard = nn.functional.one_hot(labels, output.shape[1]).float()
+    def _term(
+        self, task: int, output: torch.Tensor, labels: torch.Tensor, valid: torch.Tensor, batch: Batch
+    ) -> torch.Tensor:
+        hard = cross_entropy(output, labels)
         if not len(self.teachers):
             return hard
-        soft = logits(self.teachers[task], batch.names, batch.inputs).float().softmax(dim=-1)
-        return self.share * hard + (1 - self.share) * soft
+        teacher = logits(self.teachers[task], batch.names, batch.inputs)[valid]
+        return self.share * hard + (1 - self.share) * soft_targets(output, teacher, self.temperature)
 
     def before_update(self, model: nn.Module, update: int, updates: int) -> None:
         """Lambda = update / (updates - 1)."""

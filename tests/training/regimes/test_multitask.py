@@ -13,7 +13,7 @@ from deploycompress.training.arrays import Arrays
 from deploycompress.training.batches import Batch
 from deploycompress.training.frozen import Frozen
 from deploycompress.training.loop import fit
-from deploycompress.training.losses import IGNORED, cross_entropy
+from deploycompress.training.losses import IGNORED, cross_entropy, soft_targets
 from deploycompress.training.regimes.multitask import MultiTask, mixed
 from tests.training.test_loop import HYPER, spirals
 
@@ -54,7 +54,7 @@ def test_annealing_goes_from_the_teachers_to_the_labels() -> None:
     objective = MultiTask(told)
     objective.before_update(model, 0, 11)
     start = sum(
-        -(teacher(X).softmax(-1) * output.log_softmax(-1)).sum(-1).mean().item()
+        (teacher(X).softmax(-1) * (teacher(X).log_softmax(-1) - output.log_softmax(-1))).sum(-1).mean().item()
         for teacher, output in zip(told, model(X), strict=True)
     )
     assert objective(model, BATCH).item() == pytest.approx(start, rel=1e-5)
@@ -62,6 +62,27 @@ def test_annealing_goes_from_the_teachers_to_the_labels() -> None:
     assert objective(model, BATCH).item() == pytest.approx((start + plain(model)) / 2, rel=1e-5)
     objective.before_update(model, 10, 11)
     assert objective(model, BATCH).item() == pytest.approx(plain(model), rel=1e-5)
+
+
+def test_gradient_is_that_of_mixed_targets() -> None:
+    """BAM's own form: CE against lambda y + (1 - lambda) p_teacher."""
+    model, twin, told = TwoHeads(), TwoHeads(), teachers()
+    MultiTask(told, anneal=False, share=0.3)(model, BATCH).backward()
+    mixed_targets = [
+        0.3 * nn.functional.one_hot(LABELS[:, task], classes) + 0.7 * told[task](X).softmax(-1)
+        for task, classes in enumerate((2, 3))
+    ]
+    losses = [-(q * z.log_softmax(-1)).sum(-1).mean() for q, z in zip(mixed_targets, twin(X), strict=True)]
+    torch.stack(losses).sum().backward()
+    for mine, expected in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, expected.grad, rtol=1e-4, atol=1e-6)  # float32, sums in another order
+
+
+def test_temperature_softens_both_sides() -> None:
+    model, told = TwoHeads(), teachers()
+    expected = sum(soft_targets(z, t(X), 4.0).item() for z, t in zip(model(X), told, strict=True))
+    made = MultiTask(told, anneal=False, share=0.0, temperature=4.0)
+    assert made(model, BATCH).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_sample_without_a_label_does_not_count_in_that_task() -> None:
