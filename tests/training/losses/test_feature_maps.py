@@ -33,9 +33,10 @@ def test_attention_transfer_is_that_of_the_authors_code() -> None:
 
 
 def test_larger_map_is_averaged_down() -> None:
-    small = normal(2, 3, 2, 2)
-    large = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    assert attention_transfer(small, large).item() == pytest.approx(0, abs=1e-12)
+    small, large = normal(2, 3, 2, 2), normal(2, 5, 4, 4, seed=1)
+    averaged = large.reshape(2, 5, 2, 2, 2, 2).mean((3, 5))
+    torch.testing.assert_close(attention_transfer(small, large), attention_transfer(small, averaged))
+    torch.testing.assert_close(attention_transfer(large, small), attention_transfer(averaged, small))
 
 
 def test_vectors_are_refused_as_attention_maps() -> None:
