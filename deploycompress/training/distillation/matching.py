@@ -107,11 +107,9 @@ class Matching(Objective):
         if self.alpha is None:
             return (self.weights * values).sum()
         task = self._task(answers, told, batch.labels)
-        if self.weights.isnan().any() and torch.is_grad_enabled():
-            parameters = list(model.parameters())
-            for number, value in enumerate(values):
-                if self.weights[number].isnan():
-                    self.weights[number] = balanced(task, value, parameters, ratio=self.ratio)
+        if torch.is_grad_enabled():
+            for number in self.weights.isnan().nonzero().flatten().tolist():
+                self.weights[number] = balanced(task, values[number], model.parameters(), ratio=self.ratio)
         return task + (self.weights * values).sum()
 
     def figures(self) -> dict[str, float]:

@@ -39,8 +39,6 @@ def confidence_weighted(student: torch.Tensor, teacher: torch.Tensor, labels: to
 def permuted(probabilities: torch.Tensor) -> torch.Tensor:
     """Every row with its largest value in place and the others shuffled (by the global generator), [batch, classes]."""
     batch, classes = probabilities.shape
-    if classes < 2:
-        return probabilities
     first = probabilities.argmax(-1, keepdim=True)
     numbers = torch.arange(classes, device=probabilities.device).expand(batch, classes)
     others = numbers[numbers != first].view(batch, classes - 1)

@@ -69,6 +69,23 @@ def test_term_without_gradient_gets_a_bounded_weight() -> None:
     assert torch.isfinite(loss)
 
 
+def test_given_weight_stays_beside_one_that_is_found() -> None:
+    given, found = similarity(7.0), Term("found", ["1"], ["1"], similar)
+    objective = Matching(Frozen(convolutional(seed=1)), [given, found])
+    objective(convolutional(3), BATCH)
+    assert objective.figures()["weight_similarity"] == 7
+    assert objective.figures()["weight_found"] > 0
+
+
+def test_weight_of_a_faint_term_ends_at_its_bound() -> None:
+    def faint(student: Outputs, teacher: Outputs, mask: torch.Tensor | None) -> torch.Tensor:
+        return 1e-12 * similar(student, teacher, mask)
+
+    objective = Matching(Frozen(convolutional(seed=1)), [Term("faint", ["3"], ["3"], faint)])
+    objective(convolutional(3), BATCH)
+    assert objective.figures()["weight_faint"] == 1e6
+
+
 def test_weight_is_not_found_where_nothing_is_learned() -> None:
     objective = Matching(Frozen(convolutional(seed=1)), [similarity()])
     with torch.no_grad():
