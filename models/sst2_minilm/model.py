@@ -57,7 +57,7 @@ class Classifier(nn.Module):
             input_ids, attention_mask = input_ids[:, :longest], attention_mask[:, :longest]
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask[:, :, None].to(hidden.dtype)
-        mean = (hidden * mask).sum(1) / mask.sum(1)
+        mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
         return self.head(self.dropout(mean))
 
     def example_inputs(self) -> dict[str, torch.Tensor]:
