@@ -45,6 +45,7 @@ def test_text_and_recipe_are_one_another(step: str) -> None:
     again = parse(dump(once))
     assert again == once
     assert dump(again) == dump(once)
+    assert "kind" not in dump(once)
 
 
 @pytest.mark.parametrize(

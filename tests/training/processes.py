@@ -17,7 +17,7 @@ from deploycompress.training.regimes.previous import Previous
 from deploycompress.training.teacher_logits import cached
 from tests.training.test_loop import spirals
 
-HYPER = Hyperparameters(epochs=3, batch_size=16, lr=0.05, warmup=0.1, seed=3, accumulate=2, clip_norm=1.0)
+HYPER = Hyperparameters(epochs=3, batch_size=16, lr=0.05, warmup=0.1, seed=3, accumulate=2, clip_norm=1.0, keep="last")
 
 
 def perceptron(seed: int) -> nn.Module:

@@ -40,7 +40,7 @@ def test_network_trains_in_training_mode_and_is_judged_in_eval_mode(tmp_path: Pa
             modes.append(self.training)
             return super().forward(x)
 
-    module = Watched(network())
+    module = Watched(network()).eval()
     hyper = HYPER.model_copy(update={"epochs": 2})
     fit(module, spirals(), LabelsOnly(), hyper, folder=tmp_path, identity="a", evaluation=spirals(20, 1))
     epoch = [True] * 7 + [False] * 2
