@@ -14,10 +14,8 @@ from deploycompress.errors import CheckpointRejectedError, InputRejectedError, U
 from deploycompress.records.reference import is_reference
 from deploycompress.training import checkpoint, huggingface, network
 from deploycompress.training.example import Inputs, from_example, from_specs
-from deploycompress.training.pruning.low_rank import refactorise
-from deploycompress.training.pruning.restoring import resize
-from deploycompress.training.quantizing.restoring import restore
 from deploycompress.training.quiet import quiet
+from deploycompress.training.reshaping import reshape
 
 HUB = "hf:"
 
@@ -62,10 +60,7 @@ def load(
     if is_reference(source):
         module, example = network.build(source, base=base)
         if checkpoint_path is not None:
-            state = checkpoint.load(checkpoint_path, trust=trust)
-            resize(module, state)
-            refactorise(module, state)
-            restore(module, state)
+            reshape(module, checkpoint_path, trust=trust)
             checkpoint.load_into(module, checkpoint_path, trust=trust)
         return Source("factory", module, _inputs(module, example, specs, dynamic_batch, source))
     if checkpoint_path is not None:

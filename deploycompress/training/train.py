@@ -20,6 +20,7 @@ from deploycompress.training.compressing import compression
 from deploycompress.training.loop import Fit
 from deploycompress.training.methods import training
 from deploycompress.training.processes import here
+from deploycompress.training.reshaping import reshape
 from deploycompress.training.snapshot import Epoch
 
 
@@ -109,7 +110,9 @@ def seeded(
     accelerate.utils.set_seed(step.seed)
     module, _ = network.build(factory, base=base, offered=offered)
     if step.initial is not None:
-        checkpoint.load_into(module, Path(below(base)(step.initial)), fresh=step.fresh)
+        initial = Path(below(base)(step.initial))
+        reshape(module, initial)
+        checkpoint.load_into(module, initial, fresh=step.fresh)
     return module
 
 

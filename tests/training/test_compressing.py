@@ -49,13 +49,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def compressed(folder: Path, **compress: object) -> Path:
-    output = folder / "small.safetensors"
+def compressed(folder: Path, begins: str = "float.safetensors", **compress: object) -> Path:
+    output = folder / f"{'-'.join(compress)}.safetensors"
     step = Train(
         model="net.py:large",
         data="net.py:data",
         output=output.name,
-        initial=str(folder / "float.safetensors"),
+        initial=str(folder / begins),
         compress=compress,
         **SETTINGS,
     )
@@ -106,6 +106,16 @@ def test_factors_are_in_the_checkpoint_and_in_the_file(folder: Path) -> None:
     model = exported(folder, weights)
     sizes = [v.const_value.size for v in model.graph.initializers.values()]  # type: ignore[union-attr]
     assert max(sizes) == 64
+
+
+def test_steps_follow_each_other_down_to_the_file(folder: Path) -> None:
+    compressed(folder, units={"ratio": 0.5})
+    compressed(folder, "units.safetensors", low_rank={"share": 0.5})
+    weights = compressed(folder, "low_rank.safetensors", qat={"bits": 4, "activation_bits": 8})
+    assert checkpoint.load(weights)["blocks.1.0.0.weight"].shape == (2, 8)
+    model = exported(folder, weights)
+    codes = [value for value in model.graph.initializers.values() if value.dtype == ir.DataType.INT8 and value.shape]
+    assert len([value for value in codes if len(value.shape) == 2]) == 11  # type: ignore[arg-type]
 
 
 def test_theseus_writes_the_plain_successor(folder: Path) -> None:
