@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 from deploycompress.errors import UsageError
+from deploycompress.training.batches import Batch
 from deploycompress.training.distillation.attack import Attack, attacked, robust_accuracy
 from deploycompress.training.distillation.gan import Gan
 from deploycompress.training.distillation.robust import Adversarial, Robust
 from deploycompress.training.frozen import Frozen
 from deploycompress.training.losses import soft_targets
 from deploycompress.training.losses.adversarial import discriminating
-from tests.training.distillation.nets import Encoder, convolutional, images, sentences, whole
+from tests.training.distillation.nets import convolutional, images, whole
 
 BATCH = whole(images())
 ATTACK = Attack(epsilon=0.1, step=0.03, steps=5)
@@ -106,6 +107,8 @@ def test_adversarial_training_looks_at_attacked_inputs() -> None:
     assert value > nn.functional.cross_entropy(student(BATCH.inputs[0]), BATCH.labels)
 
 
-def test_tokens_cannot_be_attacked() -> None:
-    with pytest.raises(UsageError, match="Encoder: only networks with one floating input can be attacked"):
-        attacked(Encoder(), whole(sentences()), ATTACK)
+@pytest.mark.parametrize("inputs", [(torch.ones(2, 3, dtype=torch.int64),), (torch.ones(2, 3), torch.ones(2, 3))])
+def test_tokens_and_pairs_cannot_be_attacked(inputs: tuple[torch.Tensor, ...]) -> None:
+    batch = Batch((), inputs, torch.zeros(2, dtype=torch.int64), torch.arange(2))
+    with pytest.raises(UsageError, match="Sequential: only networks with one floating input can be attacked"):
+        attacked(convolutional(), batch, ATTACK)

@@ -43,13 +43,13 @@ SENTENCES: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-def taught(folder: Path, kind: str, keys: dict[str, Any], student: str) -> Path:
+def taught(folder: Path, kind: str, keys: dict[str, Any], student: str, *, lr: float = 0.02) -> Path:
     """The checkpoint of a student after a short run of a method."""
     sentences = student.lower().endswith("encoder")
     teacher, data = ("deep_encoder", "sentence_data") if sentences else ("convolutional", "image_data")
-    torch.manual_seed(7)
     module, _ = network.build(f"{NETS}:{teacher}")
-    checkpoint.save(module.state_dict(), folder / "t.safetensors")
+    state = {name: 1.1 * tensor for name, tensor in module.state_dict().items()}  # not where a student starts
+    checkpoint.save(state, folder / "t.safetensors")
     step = Distill.model_validate(
         {
             "teacher": f"{NETS}:{teacher}",
@@ -60,7 +60,7 @@ def taught(folder: Path, kind: str, keys: dict[str, Any], student: str) -> Path:
             "method": {kind: keys},
             "epochs": 2,
             "batch_size": 6,
-            "lr": 0.02,
+            "lr": lr,
             "schedule": "constant",
         }
     )
@@ -89,6 +89,14 @@ def test_every_method_has_a_builder_and_every_pair_a_loss() -> None:
 def test_methods_of_this_folder_are_all_tried() -> None:
     folder = {kind for kind, record in BLOCKS["method"].items() if record.__module__.endswith("recipe_distilling")}
     assert {kind for kind, _, _ in IMAGES + SENTENCES} == folder
+
+
+@pytest.mark.parametrize("warm", [False, True])
+def test_warm_start_begins_at_the_teacher(tmp_path: Path, warm: bool) -> None:
+    # Two updates at this rate move no weight by more than 1e-8 or so.
+    trained = checkpoint.load(taught(tmp_path, "born_again", {"warm_start": warm}, "convolutional", lr=1e-9))
+    teacher = checkpoint.load(tmp_path / "t.safetensors")
+    assert torch.allclose(trained["0.weight"], teacher["0.weight"], atol=1e-6) == warm
 
 
 def test_warm_start_between_other_networks_is_refused(tmp_path: Path) -> None:
