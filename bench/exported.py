@@ -21,7 +21,6 @@ import transformers as hf
 from optimum.exporters.onnx.model_patcher import eager_mask_without_vmap, sdpa_mask_without_vmap
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, eager_mask, sdpa_mask
 
-from deploycompress import model as onnx_file
 from deploycompress.training import exporters
 from deploycompress.training.example import BATCH, Inputs
 from deploycompress.training.huggingface import Flat
@@ -83,8 +82,7 @@ def exported(
         _liven(module)
         inputs = _inputs(name, size)
         outputs = [key for key, value in module(**_example(inputs)).items() if isinstance(value, torch.Tensor)]
-        exporters.export(exporter, Flat(module, inputs.names), inputs, outputs, path, opset)
-    written = onnx_file.load(path).opset_imports[""]
+        written = exporters.export(exporter, Flat(module, inputs.names), inputs, outputs, path, opset)
     if written != opset:
         path.unlink()
         raise RuntimeError(f"{exporter} wrote opset {written} of {name}, not {opset}")

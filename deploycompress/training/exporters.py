@@ -76,16 +76,22 @@ def export(
     output_names: Sequence[str],
     path: Path,
     opset: int,
-) -> None:
-    """Writes `path` through one exporter, without its notes, whole or not at all; processes may race for one path."""
+) -> int:
+    """Writes `path` through one exporter, without its notes, whole or not at all; processes may race for one path.
+
+    Returns:
+        The opset that the exporter wrote; the file may be stamped with a lower one that means the same.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         draft = Path(folder, path.name)
         with torch.no_grad():
             (dynamo if kind == "dynamo" else legacy)(module, inputs, output_names, draft, opset)
         written = onnx_file.load(draft)
+        found = written.opset_imports[""]
         strip_notes(written)
         onnx_file.save(written, path)
+    return found
 
 
 def _arranged(module: torch.nn.Module, inputs: Inputs) -> dict[str, dict[int, str]] | tuple[object, ...]:
