@@ -1,11 +1,48 @@
-"""figures of a model that lost weights -> the words of its verdict: how much less, how close."""
+"""result of a command that takes work out of a model -> its closing lines: how much less, how fast, how close."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deploycompress.flow.factored import FactorizeResult
+    from deploycompress.flow.pruned import PruneResult
     from deploycompress.records.measured import Fidelity
+
+
+def bought(result: PruneResult | FactorizeResult, advice: str) -> str:
+    """What went, what it bought, what it cost, and `advice` where accuracy was lost."""
+    from deploycompress.report import words
+
+    parts = [
+        f"parameters {less(result.parameters_before, result.parameters_after)}",
+        f"multiplications {less(result.macs_before, result.macs_after)}",
+        words.smaller(result.bytes_before / result.bytes_after),
+    ]
+    if result.comparison is not None:
+        parts.append(f"{words.against(result.comparison)} {words.ratio_interval(result.comparison)}")
+    lost = None if result.accuracy is None else words.drop(result.accuracy)
+    if result.accuracy is not None and lost is not None:
+        parts.append(f"{result.accuracy.metric} drop {lost}")
+    else:
+        parts.append(closeness(result.fidelity, result.compared_on))
+    training = "" if result.is_close else f"; accuracy was lost: {advice}"
+    if result.accuracy is None and result.compared_on == "random inputs":
+        training = "; what it means for accuracy is not known: give --eval"
+    return ", ".join(parts) + training
+
+
+def remarks(result: PruneResult | FactorizeResult, write: Callable[[str], None]) -> None:
+    """Samples left out, notes, and that a file is not faster."""
+    from deploycompress.report import words
+
+    for skipped in result.skipped:
+        write(f"skipped {skipped.path}: {skipped.reason}")
+    for note in result.notes:
+        write(f"note: {note}")
+    if result.comparison is not None and result.comparison.verdict != "FASTER":
+        write(f"note: NOT FASTER on this machine: {words.ratio_interval(result.comparison)} of the speed before")
 
 
 def less(before: int, after: int) -> str:

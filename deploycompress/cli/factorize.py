@@ -126,8 +126,8 @@ def factorize(
 
 
 def _print(result: FactorizeResult, write: Callable[[str], None]) -> None:
+    from deploycompress.cli.changes import remarks
     from deploycompress.cli.tables import render
-    from deploycompress.report import words
 
     rows = [
         (row.layer, f"{row.method} {', '.join(map(str, row.ranks))}" if row.method else "-", row.reason)
@@ -137,34 +137,14 @@ def _print(result: FactorizeResult, write: Callable[[str], None]) -> None:
     if result.trials:
         trials = [(trial.layers, "yes" if trial.met else "no", trial.said) for trial in result.trials]
         write(render(("layers", result.asked, "reached"), trials))
-    for skipped in result.skipped:
-        write(f"skipped {skipped.path}: {skipped.reason}")
-    for note in result.notes:
-        write(f"note: {note}")
-    if result.comparison is not None and result.comparison.verdict != "FASTER":
-        write(f"note: NOT FASTER on this machine: {words.ratio_interval(result.comparison)} of the speed before")
+    remarks(result, write)
     write(f"{result.output}: {verdict(result)}")
 
 
 def verdict(result: FactorizeResult) -> str:
     """One line: what was factorized, what it bought, what it cost, and whether training is needed to get that back."""
-    from deploycompress.cli.changes import closeness, less
-    from deploycompress.report import words
+    from deploycompress.cli.changes import bought
 
-    parts = [
-        f"{sum(bool(row.method) for row in result.layers)} layers factorized",
-        f"parameters {less(result.parameters_before, result.parameters_after)}",
-        f"multiplications {less(result.macs_before, result.macs_after)}",
-        words.smaller(result.bytes_before / result.bytes_after),
-    ]
-    if result.comparison is not None:
-        parts.append(f"{words.against(result.comparison)} {words.ratio_interval(result.comparison)}")
-    lost = None if result.accuracy is None else words.drop(result.accuracy)
-    if result.accuracy is not None and lost is not None:
-        parts.append(f"{result.accuracy.metric} drop {lost}")
-    else:
-        parts.append(closeness(result.fidelity, result.compared_on))
-    training = "" if result.is_close else "; accuracy was lost: fine-tune the model, or keep more"
-    if result.accuracy is None and result.compared_on == "random inputs":
-        training = "; what it means for accuracy is not known: give --eval"
-    return ", ".join(parts) + training
+    return f"{sum(bool(row.method) for row in result.layers)} layers factorized, " + bought(
+        result, "fine-tune the model, or keep more"
+    )

@@ -206,8 +206,8 @@ def _through(row: GroupRow) -> str:
 
 
 def _print_result(result: PruneResult, write: Callable[[str], None]) -> None:
+    from deploycompress.cli.changes import remarks
     from deploycompress.cli.tables import render
-    from deploycompress.report import words
 
     rows = [
         (row.name, f"{row.units} -> {row.units - row.removed}", len(row.members))
@@ -221,33 +221,12 @@ def _print_result(result: PruneResult, write: Callable[[str], None]) -> None:
     if result.repairs:
         repairs = [(each.layer, "yes" if each.is_kept else "-", each.reason) for each in result.repairs]
         write(render(("layer", "repaired", ""), repairs))
-    for skipped in result.skipped:
-        write(f"skipped {skipped.path}: {skipped.reason}")
-    for note in result.notes:
-        write(f"note: {note}")
-    if result.comparison is not None and result.comparison.verdict != "FASTER":
-        write(f"note: NOT FASTER on this machine: {words.ratio_interval(result.comparison)} of the speed before")
+    remarks(result, write)
     write(f"{result.output}: {verdict(result)}")
 
 
 def verdict(result: PruneResult) -> str:
     """One line: what went, what it bought, what it cost, and whether training is needed to get that back."""
-    from deploycompress.cli.changes import closeness, less
-    from deploycompress.report import words
+    from deploycompress.cli.changes import bought
 
-    parts = [
-        f"parameters {less(result.parameters_before, result.parameters_after)}",
-        f"multiplications {less(result.macs_before, result.macs_after)}",
-        words.smaller(result.bytes_before / result.bytes_after),
-    ]
-    if result.comparison is not None:
-        parts.append(f"{words.against(result.comparison)} {words.ratio_interval(result.comparison)}")
-    lost = None if result.accuracy is None else words.drop(result.accuracy)
-    if result.accuracy is not None and lost is not None:
-        parts.append(f"{result.accuracy.metric} drop {lost}")
-    else:
-        parts.append(closeness(result.fidelity, result.compared_on))
-    training = "" if result.is_close else "; accuracy was lost: fine-tune the pruned model, or give a smaller --ratio"
-    if result.accuracy is None and result.compared_on == "random inputs":
-        training = "; what it means for accuracy is not known: give --eval"
-    return ", ".join(parts) + training
+    return bought(result, "fine-tune the pruned model, or give a smaller --ratio")
